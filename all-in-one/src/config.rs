@@ -1,0 +1,318 @@
+//! The settings of the one process. Owns the defaults that only one process may have (law of the design: memory on two
+//! nodes would be silently wrong), and reads each service's own settings with them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_service::password::NewPassword;
+use auth_service::roles::Roles;
+use auth_service::{EmbeddedStores, FirstUser};
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::authentication::strategy::{Credential, Place, Strategy};
+use shared::authentication::{DenyListMode, how_long_to_remember};
+use shared::clock::Clock;
+use shared::config::Settings;
+use shared::key_value::{KeyValueStore, MemoryKeyValueStore, RedisKeyValueStore};
+use shared::redis::Redis;
+use shared::session::{MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
+
+use crate::data_folder::DataFolder;
+
+/// Where the three services listen.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub auth: SocketAddr,
+    pub cart: SocketAddr,
+    pub orders: SocketAddr,
+}
+
+/// What [`start`](crate::start) needs: the three services' own configurations.
+pub struct Config {
+    pub addresses: Addresses,
+    pub(crate) auth: auth_service::Config,
+    pub(crate) cart: cart_service::Config,
+    pub(crate) orders: order_service::Config,
+    pub(crate) data: DataFolder,
+}
+
+impl Config {
+    /// Reads the settings, and the data folder's keys where there are some; makes nothing. [`Settings::finish`] tells what
+    /// is wrong.
+    ///
+    /// # Errors
+    /// A key in the data folder cannot be read.
+    pub fn read(settings: &mut Settings) -> anyhow::Result<Self> {
+        let folder: PathBuf = settings.or("DATA_DIR", "data", "where SQLite files and generated keys are");
+        let mut data = DataFolder::at(folder);
+        let addresses = read_addresses(settings);
+        let stores = read_stores(settings);
+        give_addresses(settings, addresses);
+        give_keys(settings, &mut data)?;
+        let clients = give_clients(settings, &mut data, addresses)?;
+
+        let mut database = |settings: &mut Settings, name, file: &str, meaning| {
+            let url = settings.optional(name, meaning).unwrap_or_else(|| data.database(file));
+            settings.give("DATABASE_URL", url.clone());
+            settings.give(name, url);
+        };
+        database(settings, "AUTH_DATABASE_URL", "auth.db", "accounts and keys; by default auth.db in DATA_DIR");
+        give_administrator(settings);
+        let mut auth = auth_service::Config::read(settings, stores.clone());
+        auth.first_users.extend(read_demo_user(settings));
+        database(settings, "CART_DATABASE_URL", "cart.db", "catalogue and carts; by default cart.db in DATA_DIR");
+        let sessions = || stores.as_ref().map(|stores| Arc::clone(&stores.sessions));
+        clients.cart.give(settings);
+        let cart = cart_service::Config::read(settings, sessions());
+        database(settings, "ORDER_DATABASE_URL", "order.db", "orders; by default order.db in DATA_DIR");
+        clients.orders.give(settings);
+        let orders = order_service::Config::read(settings, sessions());
+        Ok(Self { addresses, auth, cart, orders, data })
+    }
+}
+
+fn read_addresses(settings: &mut Settings) -> Addresses {
+    let mut address = |name, default, meaning| {
+        let address: SocketAddr = settings.or(name, default, meaning);
+        if address.port() == 0 {
+            settings.mistake(format!("{name}: expected a port, for the other services must know it"));
+        }
+        address
+    };
+    Addresses {
+        auth: address("AUTH_ADDR", "127.0.0.1:8081", "where the auth service listens"),
+        cart: address("CART_ADDR", "127.0.0.1:8082", "where the cart service listens"),
+        orders: address("ORDER_ADDR", "127.0.0.1:8083", "where the order service listens"),
+    }
+}
+
+/// Sessions and small values in memory, unless a Redis is named or the strategy says where they are.
+fn read_stores(settings: &mut Settings) -> Option<EmbeddedStores> {
+    let meaning = "the Redis with the sessions; without it they are in memory, and end with the process";
+    let redis: Option<SecretString> = settings.optional("REDIS_URL", meaning);
+    let meaning = "life of an access token; the same for all services";
+    let access_token_ttl: Duration = settings.or("ACCESS_TOKEN_TTL", "5m", meaning);
+    let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
+    match strategy.place() {
+        Place::Client => {
+            let remember = how_long_to_remember(settings, strategy, access_token_ttl);
+            return Some(no_sessions(settings, redis.as_ref(), strategy, remember));
+        }
+        Place::Redis if redis.is_none() => settings.mistake("SESSION_STRATEGY: redis needs REDIS_URL"),
+        Place::Redis | Place::RedisOrMemory if redis.is_some() => return None,
+        _ => {}
+    }
+    let clock = Clock::default();
+    let sessions: Arc<dyn SessionStore> = Arc::new(MemorySessionStore::new(clock.clone(), access_token_ttl));
+    Some(EmbeddedStores { sessions, key_values: key_values(settings, redis.as_ref(), clock) })
+}
+
+/// Stores that keep no session, and tell of ended ones as `JWT_DENY_LIST` says.
+fn no_sessions(
+    settings: &mut Settings,
+    redis: Option<&SecretString>,
+    strategy: Strategy,
+    remember: Duration,
+) -> EmbeddedStores {
+    let clock = Clock::default();
+    let key_values = key_values(settings, redis, clock.clone());
+    let redis = redis.and_then(|url| Redis::open(url.expose_secret()).ok());
+    let feed: Arc<dyn SessionStore> = match redis {
+        Some(redis) => Arc::new(RedisSessionStore::new(redis, clock.clone(), remember)),
+        None => Arc::new(MemorySessionStore::new(clock.clone(), remember)),
+    };
+    let told = DenyListMode::read(settings);
+    let mode = if strategy.credential() == Credential::SealedCookie { DenyListMode::Feed } else { told };
+    let endings = mode.endings(feed, key_values.clone());
+    EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values }
+}
+
+/// One-time codes and the counts of attempts, which all nodes share where there is a Redis.
+fn key_values(settings: &mut Settings, redis: Option<&SecretString>, clock: Clock) -> Arc<dyn KeyValueStore> {
+    match redis.map(|url| Redis::open(url.expose_secret())) {
+        Some(Ok(redis)) => return Arc::new(RedisKeyValueStore::new(redis, clock)),
+        Some(Err(error)) => settings.mistake(format!("REDIS_URL: {error}")),
+        None => {}
+    }
+    Arc::new(MemoryKeyValueStore::new(clock))
+}
+
+/// The services find each other where they listen, unless they are told another way.
+fn give_addresses(settings: &mut Settings, addresses: Addresses) {
+    let local = |address: SocketAddr| format!("http://{}", reached_at(address));
+    let keys = format!("{}/.well-known/jwks.json", local(addresses.auth));
+    for (name, value, meaning) in [
+        ("ISSUER", public_url(addresses.auth), "the auth service's public address; by default where it listens"),
+        ("JWKS_URL", keys, "where the keys are read; by default from where the auth service listens"),
+        (
+            "CART_URL",
+            local(addresses.cart),
+            "where the order service finds the cart service; by default where it listens",
+        ),
+    ] {
+        let told: Option<String> = settings.optional(name, meaning);
+        settings.give(name, told.unwrap_or(value));
+    }
+}
+
+fn give_keys(settings: &mut Settings, data: &mut DataFolder) -> anyhow::Result<()> {
+    for (name, file, meaning) in [
+        ("MASTER_KEY", "master.key", "seals what must be read back; by default made up and kept in DATA_DIR"),
+        (
+            "CHECKOUT_SECRET",
+            "checkout.secret",
+            "the order service's credential; by default made up and kept in DATA_DIR",
+        ),
+        (
+            "COOKIE_KEY",
+            "cookie.key",
+            "seals the cookies of signed-in browsers; by default made up and kept in DATA_DIR",
+        ),
+    ] {
+        let told: Option<SecretString> = settings.optional(name, meaning);
+        match told {
+            Some(told) => settings.give(name, told.expose_secret()),
+            None => settings.give(name, data.key(file)?.expose_secret()),
+        }
+    }
+    Ok(())
+}
+
+/// What a service with pages is told of itself.
+struct Client {
+    id: &'static str,
+    secret: SecretString,
+    public_url: String,
+    grants: &'static [&'static str],
+}
+
+struct Clients {
+    cart: Client,
+    orders: Client,
+}
+
+impl Client {
+    /// For the service that is read next.
+    fn give(&self, settings: &mut Settings) {
+        settings.give("OIDC_CLIENT_ID", self.id);
+        settings.give("OIDC_CLIENT_SECRET", self.secret.expose_secret());
+        settings.give("PUBLIC_URL", self.public_url.clone());
+    }
+
+    /// How the auth service knows it (RFC 7591).
+    fn metadata(&self, name: &str) -> serde_json::Value {
+        let at = |path: &str| format!("{}{path}", self.public_url.trim_end_matches('/'));
+        serde_json::json!({
+            "client_id": self.id,
+            "client_secret": self.secret.expose_secret(),
+            "client_name": name,
+            "first_party": true,
+            "redirect_uris": [at("/callback")],
+            "post_logout_redirect_uris": [at("/logout/done")],
+            "backchannel_logout_uri": at("/backchannel-logout"),
+            "backchannel_logout_session_required": true,
+            "grant_types": self.grants,
+            "token_endpoint_auth_method": "client_secret_basic",
+            "id_token_signed_response_alg": "ES256",
+            "scope": "openid profile email offline_access account cart orders",
+        })
+    }
+}
+
+/// The shop's services are clients of the auth service: their secrets are made up and kept in the folder, and the auth
+/// service is told of them, beside those that the operator names.
+fn give_clients(settings: &mut Settings, data: &mut DataFolder, addresses: Addresses) -> anyhow::Result<Clients> {
+    let mut url = |name, address, meaning| {
+        let told: Option<String> = settings.optional(name, meaning);
+        let url = told.unwrap_or_else(|| public_url(address));
+        settings.give(name, url.clone());
+        url
+    };
+    let shop =
+        url("SHOP_URL", addresses.cart, "the shop as browsers know it; by default where the cart service listens");
+    let orders = url("ORDERS_URL", addresses.orders, "the orders as browsers know them; by default where they listen");
+    let clients = Clients {
+        cart: Client {
+            id: "cart-service",
+            secret: data.key("cart-service.client.secret")?,
+            public_url: shop,
+            grants: &["authorization_code", "refresh_token"],
+        },
+        orders: Client {
+            id: "order-service",
+            secret: data.key("order-service.client.secret")?,
+            public_url: orders,
+            // It calls the cart service in its users' names.
+            grants: &["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"],
+        },
+    };
+    let meaning = "other clients that the auth service knows from its start, as RFC 7591 metadata in a JSON array";
+    let told: Option<String> = settings.optional("FIRST_CLIENTS", meaning);
+    let mut first = match told.as_deref().map(serde_json::from_str).transpose() {
+        Ok(first) => first.unwrap_or_else(Vec::new),
+        Err(error) => {
+            settings.mistake(format!("FIRST_CLIENTS: expected a JSON array: {error}"));
+            Vec::new()
+        }
+    };
+    first.extend([clients.cart.metadata("Roam shop"), clients.orders.metadata("Roam orders")]);
+    settings.give("FIRST_CLIENTS", serde_json::Value::from(first).to_string());
+    Ok(clients)
+}
+
+fn give_administrator(settings: &mut Settings) {
+    let told: Option<String> = settings.optional("ADMIN_EMAIL", "the administrator that the first start makes");
+    settings.give("ADMIN_EMAIL", told.unwrap_or_else(|| "admin@shop.localhost".to_owned()));
+}
+
+fn read_demo_user(settings: &mut Settings) -> Option<FirstUser> {
+    let email = settings.or("DEMO_EMAIL", "demo@shop.localhost", "the demo user that the first start makes");
+    let meaning = "the demo user's password; else one is made up and printed once";
+    let password: Option<SecretString> = settings.optional("DEMO_PASSWORD", meaning);
+    let password = match password.map(|password| NewPassword::parse(password.expose_secret())).transpose() {
+        Ok(password) => password,
+        Err(refused) => {
+            settings.mistake(format!("DEMO_PASSWORD: {refused}"));
+            None
+        }
+    };
+    Some(FirstUser { email, display_name: "Demo".to_owned(), password, roles: Roles::user() })
+}
+
+/// Where this machine reaches a listener; one on all addresses is reached at the loopback.
+fn reached_at(address: SocketAddr) -> SocketAddr {
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(loopback, address.port())
+}
+
+/// As people and browsers name a listener: `http://localhost:8081`.
+pub(crate) fn public_url(address: SocketAddr) -> String {
+    let reached = reached_at(address);
+    if reached.ip().is_loopback() {
+        format!("http://localhost:{}", reached.port())
+    } else {
+        format!("http://{reached}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_at_the_loopback() {
+        for (address, url) in [
+            ("127.0.0.1:8081", "http://localhost:8081"),
+            ("0.0.0.0:9000", "http://localhost:9000"),
+            ("[::]:9000", "http://localhost:9000"),
+            ("192.0.2.7:80", "http://192.0.2.7:80"),
+        ] {
+            assert_eq!(public_url(address.parse().expect("an address")), url);
+        }
+    }
+}

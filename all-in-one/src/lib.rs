@@ -1,0 +1,68 @@
+//! The three services in one process: three listeners, SQLite files, sessions in memory. Owns what belongs to one machine
+//! (the data folder, generated keys, the first accounts' passwords on the terminal); no service calls another but over
+//! HTTP, as they would in three processes.
+
+mod config;
+mod data_folder;
+mod welcome;
+
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::{Context as _, bail};
+use auth_service::CreatedUser;
+use shared::calls::in_service;
+use shared::server::Running;
+
+pub use self::config::{Addresses, Config};
+use self::data_folder::Locked;
+pub use self::welcome::welcome;
+
+/// The three services, listening.
+pub struct Started {
+    auth: Running,
+    cart: Running,
+    orders: Running,
+    /// The accounts that this start made; the first start makes a demo user and an administrator.
+    pub created: Vec<CreatedUser>,
+    _data: Locked,
+}
+
+/// Makes the data folder and its keys where they are missing, and starts the three services.
+///
+/// # Errors
+/// A port or the data folder is taken, or a service cannot start; in words for whoever started it.
+pub async fn start(config: Config) -> anyhow::Result<Started> {
+    let Addresses { auth, cart, orders } = config.addresses;
+    for (address, setting) in [(auth, "AUTH_ADDR"), (cart, "CART_ADDR"), (orders, "ORDER_ADDR")] {
+        ensure_free(address, setting)?;
+    }
+    let data = config.data.prepare()?;
+    let auth = in_service(config.auth.server.name, auth_service::start(config.auth)).await;
+    let auth = auth.context("the auth service")?;
+    let cart = in_service(config.cart.server.name, cart_service::start(config.cart)).await;
+    let cart = cart.context("the cart service")?;
+    let orders = in_service(config.orders.server.name, order_service::start(config.orders)).await;
+    let orders = orders.context("the order service")?;
+    Ok(Started { auth: auth.running, cart, orders, created: auth.created, _data: data })
+}
+
+impl Started {
+    /// Stops the services, each before those that it calls, and lets them finish what they were asked.
+    pub async fn stop(self) {
+        for service in [self.orders, self.cart, self.auth] {
+            service.stop().await;
+        }
+    }
+}
+
+/// Whoever tries the product may have something else on the port: say so before anything is made.
+fn ensure_free(address: SocketAddr, setting: &str) -> anyhow::Result<()> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let other = SocketAddr::new(address.ip(), address.port().saturating_add(1000));
+            bail!("something else listens on {address}; set {setting} to another address, such as {setting}={other}")
+        }
+        Err(error) => Err(error).with_context(|| format!("nothing can listen on {address} ({setting})")),
+    }
+}

@@ -1,0 +1,53 @@
+//! Starts the whole platform in one process, or prints its settings.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use all_in_one::Config;
+use clap::{Parser, Subcommand};
+use shared::config::Settings;
+use shared::server;
+use shared::telemetry::{self, TelemetryConfig};
+
+/// The three services of the platform in one process. Without a command they serve until Ctrl-C or SIGTERM.
+#[derive(Parser)]
+#[command(name = "all-in-one", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print all settings with their value, where it came from, and their meaning.
+    Config,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let mut settings = Settings::from_env();
+    let telemetry = read_telemetry(&mut settings);
+    let config = Config::read(&mut settings)?;
+    if let Some(Command::Config) = arguments.command {
+        std::io::stdout().write_all(settings.describe().as_bytes())?;
+        return settings.finish();
+    }
+    settings.finish()?;
+    let _telemetry = telemetry::start("all-in-one", &telemetry)?;
+    let addresses = config.addresses;
+    let started = all_in_one::start(config).await?;
+    // Not by the log: made-up passwords are for the eyes of whoever started it.
+    std::io::stdout().write_all(all_in_one::welcome(addresses, &started.created).as_bytes())?;
+    server::until_stopped(Vec::new()).await;
+    started.stop().await;
+    Ok(())
+}
+
+/// On a terminal, only what needs attention is logged, so that the welcome stays readable.
+fn read_telemetry(settings: &mut Settings) -> TelemetryConfig {
+    let default = if std::io::stderr().is_terminal() { "warn" } else { "info,actix_server=warn" };
+    let meaning = "what is logged: info, or such as warn,auth_service=debug; on a terminal only warnings";
+    let filter: String = settings.or("LOG_FILTER", default, meaning);
+    settings.give("LOG_FILTER", filter);
+    TelemetryConfig::read(settings)
+}

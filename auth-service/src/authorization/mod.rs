@@ -1,0 +1,11 @@
+//! Authorization requests, from their arrival to their answer. Owns reading them, what has to happen first, and keeping
+//! them while a person signs in, chooses or consents; never shows a page, and never issues a token.
+
+pub mod claims;
+pub mod decision;
+pub mod flow;
+pub mod request;
+
+pub use self::decision::Step;
+pub use self::flow::Flow;
+pub use self::request::{AuthorizationRequest, Refusal, ResponseMode, ReturnAddress};

@@ -1,0 +1,283 @@
+//! An authorization request (RFC 6749, section 4.1.1; OpenID Connect Core, section 3.1.2.1) that reads well and that its
+//! client may make. Rules only.
+
+use serde::{Deserialize, Serialize};
+use shared::session::UserId;
+
+use super::claims::RequestedClaims;
+use crate::clients::Client;
+use crate::form::Form;
+use crate::oauth_error::OAuthError;
+use crate::scopes::{ApiScopes, Words};
+
+/// The longest `state` and `nonce`, in bytes.
+const LONGEST: usize = 2048;
+/// A resource's name begins with it (RFC 8707): `urn:roam:SERVICE`.
+pub const RESOURCE_PREFIX: &str = "urn:roam:";
+
+/// How the answer travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResponseMode {
+    Query,
+    FormPost,
+}
+
+/// Where the answer to a request goes, whatever it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnAddress {
+    pub client_id: String,
+    pub redirect_uri: String,
+    pub mode: ResponseMode,
+    pub state: Option<String>,
+}
+
+/// `prompt` (OpenID Connect Core, section 3.1.2.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    pub none: bool,
+    pub login: bool,
+    pub consent: bool,
+    pub select_account: bool,
+    /// `create` (Initiating User Registration 1.0).
+    pub create: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizationRequest {
+    pub to: ReturnAddress,
+    pub scope: Words,
+    /// The services that the tokens are for.
+    pub audiences: Words,
+    pub code_challenge: Option<String>,
+    pub nonce: Option<String>,
+    pub prompt: Prompt,
+    /// How old the login may be, in seconds.
+    pub max_age: Option<u64>,
+    pub login_hint: Option<String>,
+    /// The one user that it is about.
+    pub subject: Option<UserId>,
+    pub ui_locales: Option<String>,
+    pub acr_values: Vec<String>,
+    pub claims: RequestedClaims,
+    pub dpop_jkt: Option<String>,
+}
+
+/// A refusal that the client is told: `error` and `error_description`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub error: &'static str,
+    pub description: String,
+}
+
+impl Refusal {
+    pub fn new(error: &'static str, description: impl Into<String>) -> Self {
+        Self { error, description: description.into() }
+    }
+}
+
+impl From<Refusal> for OAuthError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.error, refusal.description)
+    }
+}
+
+fn invalid(description: impl Into<String>) -> Refusal {
+    Refusal::new("invalid_request", description)
+}
+
+/// Where the answer goes. What fails here is shown to the person, never sent anywhere (RFC 6749, section 4.1.2.1).
+///
+/// # Errors
+/// Why nobody can be answered, in words for the person.
+pub fn return_address(form: &Form, client: &Client) -> Result<ReturnAddress, &'static str> {
+    let given = form.get("redirect_uri").ok_or("the request does not say where to return to (redirect_uri)")?;
+    let redirect_uri = client.redirect_uri(given).ok_or("the address to return to (redirect_uri) is not registered")?;
+    let mode =
+        if form.get("response_mode") == Some("form_post") { ResponseMode::FormPost } else { ResponseMode::Query };
+    // Too long a state is not echoed; `read` refuses the request for it.
+    let state = form.get("state").filter(|state| state.len() <= LONGEST).map(str::to_owned);
+    Ok(ReturnAddress { client_id: client.id.clone(), redirect_uri: redirect_uri.as_str().to_owned(), mode, state })
+}
+
+/// What the rest of a request says. `hinted` is the user of an `id_token_hint` that was verified.
+///
+/// # Errors
+/// What the client is told.
+pub fn read(
+    form: &Form,
+    client: &Client,
+    to: ReturnAddress,
+    scopes: &ApiScopes,
+    issuer_audience: &str,
+    hinted: Option<UserId>,
+) -> Result<AuthorizationRequest, Refusal> {
+    refuse_request_objects(form)?;
+    match form.get("response_type") {
+        Some("code") => {}
+        None => return Err(invalid("the parameter response_type is missing")),
+        Some(_) => return Err(Refusal::new("unsupported_response_type", "the only response_type is code")),
+    }
+    if !matches!(form.get("response_mode"), None | Some("query" | "form_post")) {
+        return Err(invalid("the response_mode is query or form_post"));
+    }
+    if !client.allows_grant(crate::clients::GrantType::AuthorizationCode) {
+        return Err(Refusal::new("unauthorized_client", "the client may not use the authorization code grant"));
+    }
+    for name in ["state", "nonce"] {
+        if form.get(name).is_some_and(|value| value.len() > LONGEST) {
+            return Err(invalid(format!("the parameter {name} is too long")));
+        }
+    }
+    let scope = read_scope(form, client, scopes)?;
+    let audiences = read_audiences(form, &scope, scopes, issuer_audience)?;
+    let claims = form.get("claims").map(RequestedClaims::parse).transpose().map_err(invalid)?.unwrap_or_default();
+    let subject = read_subject(&claims, hinted)?;
+    let max_age = form.get("max_age").map(|text| text.parse().map_err(|_| invalid("max_age is a number of seconds")));
+    Ok(AuthorizationRequest {
+        audiences,
+        code_challenge: read_challenge(form, client)?,
+        nonce: form.get("nonce").map(str::to_owned),
+        prompt: read_prompt(form.get("prompt"))?,
+        max_age: max_age.transpose()?.or(client.metadata.default_max_age.map(u64::from)),
+        login_hint: form.get("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
+        subject,
+        ui_locales: form.get("ui_locales").filter(|text| text.len() <= 100).map(str::to_owned),
+        acr_values: form
+            .get("acr_values")
+            .unwrap_or_default()
+            .split(' ')
+            .take(10)
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        claims,
+        dpop_jkt: read_jkt(form)?,
+        scope,
+        to,
+    })
+}
+
+/// Request objects are not taken (OpenID Connect Core, sections 6.1 and 6.2). Nothing is fetched. A `request_uri` of a
+/// pushed request was replaced by its parameters before.
+fn refuse_request_objects(form: &Form) -> Result<(), Refusal> {
+    if form.get("request").is_some() {
+        return Err(Refusal::new("request_not_supported", "request objects are not supported"));
+    }
+    if form.get("request_uri").is_some() {
+        return Err(Refusal::new("request_uri_not_supported", "request objects are not supported"));
+    }
+    if form.get("registration").is_some() {
+        return Err(Refusal::new("registration_not_supported", "the registration parameter is not supported"));
+    }
+    Ok(())
+}
+
+/// The words that are known and that the client may have: others are left out (RFC 6749, section 3.3).
+///
+/// # Errors
+/// `invalid_scope` when none is left.
+pub fn read_scope(form: &Form, client: &Client, scopes: &ApiScopes) -> Result<Words, Refusal> {
+    let asked = Words::split(form.get("scope").unwrap_or_default());
+    let granted = client.still_has(&asked.within(&scopes.known()));
+    if granted.is_empty() {
+        return Err(Refusal::new("invalid_scope", "the scope is missing, unknown, or not this client's"));
+    }
+    Ok(granted)
+}
+
+/// The services of the scope, or those of them that `resource` names (RFC 8707, section 2.1).
+///
+/// # Errors
+/// `invalid_target`.
+pub fn read_audiences(form: &Form, scope: &Words, scopes: &ApiScopes, issuer_audience: &str) -> Result<Words, Refusal> {
+    let opened = scopes.audiences(scope, issuer_audience);
+    let resources: Vec<&str> = form.all("resource").collect();
+    if resources.is_empty() {
+        return Ok(opened);
+    }
+    let unknown = || Refusal::new("invalid_target", "a resource is unknown, or not opened by the scope");
+    let named = resources.into_iter().map(|resource| resource.strip_prefix(RESOURCE_PREFIX).ok_or_else(unknown));
+    let named: Words = named.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+    if named.is_within(&opened) { Ok(named) } else { Err(unknown()) }
+}
+
+/// The services of the scope, or those of them that `resource` or `audience` names (RFC 8693, section 2.1).
+///
+/// # Errors
+/// `invalid_target`.
+pub fn read_targets(form: &Form, scope: &Words, scopes: &ApiScopes, issuer_audience: &str) -> Result<Words, Refusal> {
+    let opened = read_audiences(form, scope, scopes, issuer_audience)?;
+    let named: Words = form.all("audience").collect();
+    match named {
+        none if none.is_empty() => Ok(opened),
+        some if some.is_within(&opened) => Ok(some),
+        _ => Err(Refusal::new("invalid_target", "an audience is unknown, or not opened by the scope")),
+    }
+}
+
+/// Some of the services that were granted, where a token request names them by `resource` (RFC 8707, section 2.2).
+///
+/// # Errors
+/// `invalid_target`.
+pub fn narrowed(form: &Form, granted: &Words) -> Result<Words, OAuthError> {
+    let unknown = || OAuthError::new("invalid_target", "a resource is unknown, or was not granted");
+    let named = form.all("resource").map(|resource| resource.strip_prefix(RESOURCE_PREFIX).ok_or_else(unknown));
+    let named: Words = named.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+    match named {
+        none if none.is_empty() => Ok(granted.clone()),
+        some if some.is_within(granted) => Ok(some),
+        _ => Err(unknown()),
+    }
+}
+
+/// S256 alone (RFC 9700, section 2.1.1), and for public clients always.
+fn read_challenge(form: &Form, client: &Client) -> Result<Option<String>, Refusal> {
+    let Some(challenge) = form.get("code_challenge") else {
+        if form.get("code_challenge_method").is_some() {
+            return Err(invalid("there is a code_challenge_method without a code_challenge"));
+        }
+        let required =
+            client.is_public().then(|| invalid("a public client must send a code_challenge (PKCE, RFC 7636)"));
+        return required.map_or(Ok(None), Err);
+    };
+    if form.get("code_challenge_method") != Some("S256") {
+        return Err(invalid("the only code_challenge_method is S256"));
+    }
+    let good = challenge.len() == 43
+        && challenge.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if good {
+        Ok(Some(challenge.to_owned()))
+    } else {
+        Err(invalid("the code_challenge is not the base64url of a SHA-256"))
+    }
+}
+
+fn read_prompt(text: Option<&str>) -> Result<Prompt, Refusal> {
+    let mut prompt = Prompt::default();
+    for word in text.unwrap_or_default().split(' ').filter(|word| !word.is_empty()) {
+        match word {
+            "none" => prompt.none = true,
+            "login" => prompt.login = true,
+            "consent" => prompt.consent = true,
+            "select_account" => prompt.select_account = true,
+            "create" => prompt.create = true,
+            _ => return Err(invalid("an unknown prompt")),
+        }
+    }
+    let others = prompt.login || prompt.consent || prompt.select_account || prompt.create;
+    if prompt.none && others { Err(invalid("prompt=none stands alone")) } else { Ok(prompt) }
+}
+
+fn read_subject(claims: &RequestedClaims, hinted: Option<UserId>) -> Result<Option<UserId>, Refusal> {
+    let named = claims.subject().map(str::parse::<UserId>).transpose().map_err(|_| invalid("there is no such sub"))?;
+    match (named, hinted) {
+        (Some(named), Some(hinted)) if named != hinted => Err(invalid("id_token_hint and claims name two users")),
+        (named, hinted) => Ok(named.or(hinted)),
+    }
+}
+
+fn read_jkt(form: &Form) -> Result<Option<String>, Refusal> {
+    let Some(jkt) = form.get("dpop_jkt") else { return Ok(None) };
+    let good = jkt.len() == 43 && jkt.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if good { Ok(Some(jkt.to_owned())) } else { Err(invalid("the dpop_jkt is not the base64url of a SHA-256")) }
+}

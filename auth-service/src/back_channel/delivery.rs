@@ -1,0 +1,204 @@
+//! Telling the clients: the task of each replica. A client has its own lane, so that a slow one holds up itself alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand;
+use shared::calls;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use url::Url;
+
+use super::logout_token::{LogoutClaims, TYP};
+use super::schedule::{self, Next, Outcome};
+use crate::AuthService;
+use crate::clients::fetch::Reach;
+use crate::clients::{Client, WebAddress};
+use crate::signing_keys::SigningAlg;
+use crate::storage::clients as registered;
+use crate::storage::outbox::{self, Delivery};
+
+/// How often is looked for what others have left, or what is due again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many calls of one client are under way at once, and of all: of this replica's.
+const LANE: usize = 4;
+const ALL_LANES: usize = 128;
+/// How much longer than a call a replica has a delivery for itself.
+const LEASE_MARGIN: Duration = Duration::from_secs(15);
+
+/// Calls under way, by client.
+#[derive(Default)]
+struct Lanes {
+    calls: JoinSet<String>,
+    by_client: HashMap<String, usize>,
+}
+
+impl Lanes {
+    fn free(&self, client: &str) -> usize {
+        let in_lane = LANE - self.by_client.get(client).copied().unwrap_or(0).min(LANE);
+        in_lane.min(ALL_LANES.saturating_sub(self.calls.len()))
+    }
+
+    fn begin(&mut self, client: String, call: impl Future<Output = ()> + Send + 'static) {
+        *self.by_client.entry(client.clone()).or_default() += 1;
+        self.calls.spawn(async move {
+            call.await;
+            client
+        });
+    }
+
+    /// Waits for a call to end, and clears away all that have.
+    async fn one_ended(&mut self) {
+        let mut ended = self.calls.join_next().await;
+        while let Some(call) = ended {
+            match call {
+                Ok(client) => self.end(&client),
+                // Nobody knows whose it was.
+                Err(_) => self.by_client.clear(),
+            }
+            ended = self.calls.try_join_next();
+        }
+    }
+
+    fn end(&mut self, client: &str) {
+        if let Some(count) = self.by_client.get_mut(client) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_client.remove(client);
+            }
+        }
+    }
+}
+
+/// Tells the clients what was left for them, for as long as the service runs.
+pub(crate) async fn deliver(service: Arc<AuthService>) {
+    let mut lanes = Lanes::default();
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => measure_queue(&service).await,
+            () = service.back_channel.word.notified() => {}
+            () = lanes.one_ended(), if !lanes.calls.is_empty() => {}
+        }
+        if let Err(error) = begin_what_is_due(&service, &mut lanes).await {
+            tracing::warn!(%error, "clients are told of ended sessions later");
+            tick.reset();
+            tick.tick().await;
+        }
+    }
+}
+
+async fn measure_queue(service: &AuthService) {
+    if let Ok(waiting) = outbox::count_waiting(&service.database).await {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("roam_backchannel_logout_queue").set(waiting as f64);
+    }
+}
+
+async fn begin_what_is_due(service: &Arc<AuthService>, lanes: &mut Lanes) -> Result<(), sqlx::Error> {
+    let now = service.clock.now();
+    let until = now + service.back_channel.rules.patience + LEASE_MARGIN;
+    for client in outbox::clients_to_tell(&service.database, now).await? {
+        let free = lanes.free(&client);
+        if free == 0 {
+            continue;
+        }
+        let claimed = outbox::claim(&service.database, &client, now, until, i64::try_from(free).unwrap_or(1)).await?;
+        for delivery in claimed {
+            let service = service.clone();
+            let name = service.own_audience();
+            let work = async move { calls::task("tell a client of a logout", attempt(&service, &delivery)).await };
+            lanes.begin(client.clone(), calls::in_service(name, work));
+        }
+    }
+    Ok(())
+}
+
+async fn attempt(service: &AuthService, delivery: &Delivery) {
+    let outcome = tell(service, delivery).await;
+    let next = schedule::next(&outcome, delivery.attempts, service.back_channel.rules.attempts, random());
+    metrics::counter!("roam_backchannel_logouts_total", "outcome" => schedule::name(&outcome, next)).increment(1);
+    let why = if let Outcome::Failed(why) = &outcome { why.as_str() } else { "" };
+    let now = service.clock.now();
+    let database = &service.database;
+    let written = match next {
+        Next::Done => outbox::remove(database, delivery).await,
+        Next::After(pause) => {
+            tracing::debug!(
+                client = delivery.client_id,
+                why,
+                attempts = delivery.attempts,
+                "a client was not told yet"
+            );
+            outbox::put_off(database, delivery, now + pause, None, why).await
+        }
+        Next::Dead => {
+            tracing::warn!(client = delivery.client_id, delivery = %delivery.id, why, "a client could not be told of a logout");
+            outbox::put_off(database, delivery, now, Some(now), why).await
+        }
+    };
+    if let Err(error) = written {
+        // Its lease ends, and it is tried again: a client may be told twice, never not at all.
+        tracing::warn!(%error, delivery = %delivery.id, "what became of a logout token was not written down");
+    }
+}
+
+/// 0 to 1.
+fn random() -> f64 {
+    let mut bytes = [0; 2];
+    rand::fill(&mut bytes).expect("the system gives random bytes");
+    f64::from(u16::from_be_bytes(bytes)) / f64::from(u16::MAX)
+}
+
+/// Where to, and how it is signed: as the client has it now, or, when it is gone, had it then.
+struct Address {
+    uri: Url,
+    alg: SigningAlg,
+    own_claim: bool,
+}
+
+impl Address {
+    fn of(client: &Client) -> Option<Self> {
+        let uri = client.metadata.backchannel_logout_uri.as_ref().map(WebAddress::url)?.clone();
+        let alg = client.metadata.id_token_signed_response_alg.into();
+        Some(Self { uri, alg, own_claim: client.registered_itself() })
+    }
+
+    fn of_the_past(delivery: &Delivery) -> Option<Self> {
+        let alg = match delivery.alg.as_str() {
+            "EdDSA" => SigningAlg::EdDsa,
+            "ES256" => SigningAlg::Es256,
+            _ => SigningAlg::Rs256,
+        };
+        Some(Self { uri: Url::parse(&delivery.uri).ok()?, alg, own_claim: delivery.own_claim })
+    }
+}
+
+async fn tell(service: &AuthService, delivery: &Delivery) -> Outcome {
+    let address = match registered::by_id(&service.database, &delivery.client_id).await {
+        Err(_) => return Outcome::Failed("database".to_owned()),
+        Ok(Some(client)) => Address::of(&client),
+        Ok(None) => Address::of_the_past(delivery),
+    };
+    let Some(Address { uri, alg, own_claim }) = address else { return Outcome::NotWanted };
+    let (session, now) = (delivery.session.0, service.clock.now());
+    let claims = LogoutClaims::new(&service.issuer, &delivery.client_id, delivery.user_id, session, now);
+    let Ok(token) = service.keys.sign(TYP, alg, &claims) else { return Outcome::Failed("no signing key".to_owned()) };
+    let reach = if own_claim { Reach::Public } else { Reach::Anywhere };
+    let Ok(client) = service.fetch.caller(&uri, reach) else { return Outcome::Failed("address".to_owned()) };
+    let request = client.post(uri).form(&[("logout_token", &token)]).timeout(service.back_channel.rules.patience);
+    let Ok(request) = request.build() else { return Outcome::Failed("address".to_owned()) };
+    let started = Instant::now();
+    let answer = calls::send(client, request, "backchannel-logout").await;
+    let label = if own_claim { "registered_itself".to_owned() } else { delivery.client_id.clone() };
+    metrics::histogram!("roam_backchannel_logout_seconds", "client" => label).record(started.elapsed().as_secs_f64());
+    match answer {
+        Ok(answer) if answer.status().is_success() => Outcome::Told,
+        Ok(answer) => Outcome::Failed(format!("status {}", answer.status().as_u16())),
+        Err(error) if error.is_timeout() => Outcome::Failed("timeout".to_owned()),
+        Err(error) if error.is_connect() => Outcome::Failed("connect".to_owned()),
+        Err(_) => Outcome::Failed("transport".to_owned()),
+    }
+}

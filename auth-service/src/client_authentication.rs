@@ -1,0 +1,152 @@
+//! Which client sends a request, and how it proves that (RFC 6749, section 2.3; RFC 7523; OpenID Connect Core, section 9).
+//! Exactly one method, and the one that is registered; whoever is not known and whoever cannot prove it get one answer.
+
+mod assertion;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::problem::Problem;
+
+use self::assertion::Assertion;
+use crate::AuthService;
+use crate::clients::{self, AuthMethod, Client, SecretHash, is_client_id};
+use crate::form::{Form, decode};
+use crate::oauth_error::OAuthError;
+use crate::storage::audit::{Act, Actor, By, Entry};
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// What a request shows.
+struct Presented {
+    client_id: String,
+    proof: Proof,
+}
+
+enum Proof {
+    None,
+    Basic(SecretString),
+    Post(SecretString),
+    Assertion(Box<Assertion>),
+}
+
+impl Proof {
+    fn method(&self) -> AuthMethod {
+        match self {
+            Self::None => AuthMethod::None,
+            Self::Basic(_) => AuthMethod::ClientSecretBasic,
+            Self::Post(_) => AuthMethod::ClientSecretPost,
+            Self::Assertion(_) => AuthMethod::PrivateKeyJwt,
+        }
+    }
+}
+
+/// The client that sends this request. One that has no secret (`none`) is only named by this, not proven.
+///
+/// # Errors
+/// 400 `invalid_request` for several methods at once; 401 `invalid_client`; 429 after too many failures; 503 when
+/// something needed does not answer.
+pub async fn authenticate(service: &AuthService, request: &HttpRequest, form: &Form) -> Result<Client, OAuthError> {
+    let uses_header = request.headers().contains_key(AUTHORIZATION);
+    let presented = present(request, form)?;
+    let (client_id, proven) = match &presented {
+        None => (form.get("client_id").unwrap_or_default(), None),
+        Some(presented) => {
+            let client = clients::find(service, &presented.client_id).await?;
+            let is_proven = is_proven(service, request, client.as_ref(), &presented.proof).await?;
+            (presented.client_id.as_str(), client.filter(|_| is_proven))
+        }
+    };
+    match proven {
+        Some(client) => Ok(client),
+        None => Err(refuse(service, request, client_id, uses_header).await),
+    }
+}
+
+/// What the request shows, or nothing where that cannot be read.
+fn present(request: &HttpRequest, form: &Form) -> Result<Option<Presented>, OAuthError> {
+    let headers: Vec<_> = request.headers().get_all(AUTHORIZATION).collect();
+    let (secret, assertion) = (form.secret("client_secret"), form.get("client_assertion"));
+    if headers.len() + usize::from(secret.is_some()) + usize::from(assertion.is_some()) > 1 {
+        return Err(OAuthError::invalid_request("the client authenticates in more than one way"));
+    }
+    if assertion.is_some() != form.get("client_assertion_type").is_some() {
+        return Err(OAuthError::invalid_request("client_assertion and client_assertion_type go together"));
+    }
+    let named = form.get("client_id").map(str::to_owned);
+    let (client_id, proof) = match (headers.first(), secret, assertion) {
+        (Some(header), ..) => {
+            let Some((client_id, secret)) = header.to_str().ok().and_then(basic) else { return Ok(None) };
+            (client_id, Proof::Basic(secret))
+        }
+        (None, _, Some(text)) => {
+            let known = form.get("client_assertion_type") == Some(JWT_BEARER);
+            let Some(assertion) = Assertion::read(text).filter(|_| known) else { return Ok(None) };
+            (assertion.client_id().to_owned(), Proof::Assertion(Box::new(assertion)))
+        }
+        (None, secret, None) => {
+            let Some(client_id) = named.clone() else { return Ok(None) };
+            (client_id, secret.map_or(Proof::None, Proof::Post))
+        }
+    };
+    let agrees = named.is_none_or(|named| named == client_id);
+    Ok(agrees.then_some(Presented { client_id, proof }))
+}
+
+/// The credentials of the scheme `Basic`, both form-encoded first (RFC 6749, section 2.3.1).
+fn basic(header: &str) -> Option<(String, SecretString)> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim_matches(' ')).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let client_id = decode(&decoded[..colon]).ok()?;
+    let secret = decode(&decoded[colon + 1..]).ok()?;
+    (!secret.is_empty()).then(|| (client_id, secret.into()))
+}
+
+async fn is_proven(
+    service: &AuthService,
+    request: &HttpRequest,
+    client: Option<&Client>,
+    proof: &Proof,
+) -> Result<bool, OAuthError> {
+    let fits = client.is_some_and(|client| client.metadata.token_endpoint_auth_method == proof.method());
+    Ok(match proof {
+        Proof::None => fits,
+        Proof::Basic(secret) | Proof::Post(secret) => {
+            // Compared in any case: the time does not tell who is known.
+            let nobody = SecretHash::of("");
+            let hash = client.and_then(|client| client.secret_hash.as_ref()).unwrap_or(&nobody);
+            hash.is_of(secret.expose_secret()) && fits
+        }
+        Proof::Assertion(assertion) => match client.filter(|_| fits) {
+            Some(client) => assertion.proves(service, client, request.path()).await?,
+            None => false,
+        },
+    })
+}
+
+/// Counts the failure, for what was named and from where, and answers it. A client is never shut out by others' failures:
+/// what it proves is not counted.
+async fn refuse(service: &AuthService, request: &HttpRequest, client_id: &str, uses_header: bool) -> OAuthError {
+    let address = service.trusted_proxies.address_of(request);
+    let named = if is_client_id(client_id) { client_id } else { "" };
+    match service.throttle.client_failure(named, address).await {
+        Err(unavailable) => return unavailable.into(),
+        Ok(Err(throttled)) => {
+            if throttled.is_first {
+                let by = By { actor: Actor::Anonymous, address: address.map(|address| address.to_string()) };
+                let entry = Entry::refused(Act::AuthenticateClient, &by, "throttled").detail(named);
+                service.record_or_log(&entry).await;
+            }
+            return Problem::from(throttled).into();
+        }
+        Ok(Ok(())) => {}
+    }
+    let error = OAuthError::invalid_client();
+    if uses_header { error.header(WWW_AUTHENTICATE, "Basic realm=\"clients\", charset=\"UTF-8\"") } else { error }
+}

@@ -1,0 +1,101 @@
+//! `auth-service client …`: clients, as an operator with a shell makes, sees, changes and removes them. Prints JSON.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use auth_service::AuthService;
+use auth_service::clients::administered::{ChangedClient, NewClient};
+use auth_service::clients::information::AdministeredClient;
+use auth_service::clients::registration::{self, InitialTokenPlan};
+use auth_service::clients::registry;
+use auth_service::storage::audit::By;
+use auth_service::storage::clients as storage;
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use shared::config::Setting as _;
+
+use crate::{failure, say};
+
+/// How many clients are read at once.
+const PAGE: i64 = 100;
+
+#[derive(Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Make a client. The standard input is its metadata (RFC 7591) as JSON, with client_id, first_party and disabled
+    /// where they are wanted. A secret, where it needs one, is made up and printed.
+    Create,
+    /// Print all clients.
+    List,
+    /// Print a client.
+    Show { id: String },
+    /// Give a client the metadata on the standard input; what is left out there gets its default.
+    Update { id: String },
+    /// Make a new secret up and print it; the old one is worth nothing from then on.
+    RotateSecret { id: String },
+    /// Remove a client.
+    Delete { id: String },
+    /// Make a token with which clients may register themselves.
+    InitialToken {
+        /// How many may.
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// For how long, such as 1h.
+        #[arg(long, default_value = "1d", value_parser = Duration::parse)]
+        expires_in: Duration,
+    },
+}
+
+pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> anyhow::Result<()> {
+    let by = By::COMMAND_LINE;
+    match command {
+        ClientCommand::Create => {
+            let new = NewClient::read(given()?)?;
+            let made = registry::create(service, new.id, new.decided, &by).await.map_err(failure)?;
+            print(&AdministeredClient::from(made))
+        }
+        ClientCommand::List => print(&all(service).await?),
+        ClientCommand::Show { id } => {
+            print(&AdministeredClient::from(registry::by_id(service, &id).await.map_err(failure)?))
+        }
+        ClientCommand::Update { id } => {
+            let changed = ChangedClient::read(&id, given()?)?;
+            let client = registry::replace(service, &id, changed.decided, changed.new_secret, &by).await;
+            print(&AdministeredClient::from(client.map_err(failure)?))
+        }
+        ClientCommand::RotateSecret { id } => {
+            print(&AdministeredClient::from(registry::rotate_secret(service, &id, &by).await.map_err(failure)?))
+        }
+        ClientCommand::Delete { id } => {
+            registry::delete(service, &id, &by).await.map_err(failure)?;
+            print(&json!({"deleted": id}))
+        }
+        ClientCommand::InitialToken { uses, expires_in } => {
+            let plan = InitialTokenPlan::new(uses, expires_in).map_err(anyhow::Error::msg)?;
+            let (token, expires_at) = registration::make_initial_token(service, &plan, &by).await.map_err(failure)?;
+            print(&json!({"initial_access_token": token, "expires_at": expires_at, "uses": uses}))
+        }
+    }
+}
+
+async fn all(service: &AuthService) -> anyhow::Result<Vec<AdministeredClient>> {
+    let (mut shown, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = storage::page(&service.database, &after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(shown) };
+        after.clone_from(&last.id);
+        shown.extend(page.into_iter().map(AdministeredClient::from));
+    }
+}
+
+fn given() -> anyhow::Result<Map<String, Value>> {
+    let mut text = String::new();
+    std::io::stdin().lock().read_to_string(&mut text)?;
+    serde_json::from_str(&text).context("expected the client's metadata as a JSON object on the standard input")
+}
+
+fn print(value: &impl Serialize) -> anyhow::Result<()> {
+    say(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What an administrator sends about a client: metadata (RFC 7591) with what only an administrator decides. Rules only.
+
+use serde_json::{Map, Value};
+
+use super::registry::Decided;
+use super::{InvalidMetadata, Metadata, Registrar, is_client_id};
+
+/// Shown to administrators, and of no effect when they send it back.
+const READ_ONLY: [&str; 3] = ["client_id_issued_at", "disabled_at", "registered_itself"];
+
+/// A client that is to be.
+#[derive(Debug)]
+pub struct NewClient {
+    /// A random one when it is left out.
+    pub id: Option<String>,
+    pub decided: Decided,
+}
+
+/// What a client is to become.
+#[derive(Debug)]
+pub struct ChangedClient {
+    pub decided: Decided,
+    /// Make a new secret up; the old one is worth nothing from then on.
+    pub new_secret: bool,
+}
+
+impl NewClient {
+    /// # Errors
+    /// The first field that is against a rule.
+    pub fn read(mut members: Map<String, Value>) -> Result<Self, InvalidMetadata> {
+        let id = take_id(&mut members)?;
+        Ok(Self { id, decided: Decided::read(members)? })
+    }
+}
+
+impl ChangedClient {
+    /// Reads what is to become of the client `id`: all of it, for what is left out gets its default.
+    ///
+    /// # Errors
+    /// The first field that is against a rule.
+    pub fn read(id: &str, mut members: Map<String, Value>) -> Result<Self, InvalidMetadata> {
+        if take_id(&mut members)?.is_some_and(|named| named != id) {
+            return Err(InvalidMetadata::at("client_id", "a client keeps its id"));
+        }
+        members.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
+        let new_secret = take_flag(&mut members, "new_secret")?;
+        Ok(Self { decided: Decided::read(members)?, new_secret })
+    }
+}
+
+impl Decided {
+    fn read(mut members: Map<String, Value>) -> Result<Self, InvalidMetadata> {
+        let (first_party, disabled) = (take_flag(&mut members, "first_party")?, take_flag(&mut members, "disabled")?);
+        Ok(Self { metadata: Metadata::read(members, Registrar::Administrator)?, first_party, disabled })
+    }
+}
+
+fn take_id(members: &mut Map<String, Value>) -> Result<Option<String>, InvalidMetadata> {
+    match members.remove("client_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if is_client_id(&id) => Ok(Some(id)),
+        Some(_) => {
+            let detail =
+                "expected 1 to 40 letters, digits, - or _, neither a UUID nor the name of the platform's own login";
+            Err(InvalidMetadata::at("client_id", detail))
+        }
+    }
+}
+
+fn take_flag(members: &mut Map<String, Value>, name: &str) -> Result<bool, InvalidMetadata> {
+    match members.remove(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(_) => Err(InvalidMetadata::at(name, "expected true or false")),
+    }
+}

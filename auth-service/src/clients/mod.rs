@@ -1,0 +1,232 @@
+//! The applications that users sign in to. Owns what a client may register (RFC 7591), what it may do, and how it comes,
+//! changes and goes; never asks a user, and never keeps a secret that could be shown again.
+
+pub mod administered;
+pub mod fetch;
+pub mod first;
+pub mod information;
+pub mod metadata;
+pub mod public_keys;
+pub mod redirect_uri;
+pub mod registration;
+pub mod registry;
+pub mod remote_keys;
+pub mod scope;
+pub mod secret;
+pub mod sector;
+pub mod web_address;
+
+use std::collections::BTreeSet;
+
+use shared::clock::Timestamp;
+use shared::problem::Problem;
+use shared::session::UserId;
+use shared::token::PLATFORM_CLIENT;
+
+pub use self::first::FirstClient;
+pub use self::metadata::{
+    ApplicationType, AuthMethod, GrantType, InvalidMetadata, Metadata, Registrar, ResponseAlg, ResponseType,
+};
+pub use self::public_keys::{AssertionAlg, PublicKeys};
+pub use self::redirect_uri::RedirectUri;
+pub use self::scope::Scope;
+pub use self::secret::SecretHash;
+pub use self::web_address::WebAddress;
+use crate::AuthService;
+use crate::scopes::Words;
+use crate::storage::clients as storage;
+
+/// The longest id of a client. The session store keeps it with a grant's id behind it, in at most 64 bytes.
+pub const MAX_CLIENT_ID: usize = 40;
+
+/// An application, as it is registered. Has no `Serialize`: what is shown of it is written elsewhere, field by field.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Client {
+    pub id: String,
+    #[sqlx(try_from = "String")]
+    pub metadata: Metadata,
+    pub secret_hash: Option<SecretHash>,
+    /// Of the token with which a client that registered itself manages its registration (RFC 7592).
+    pub registration_token_hash: Option<SecretHash>,
+    /// It belongs to the platform: no consent is asked.
+    pub first_party: bool,
+    pub created_at: Timestamp,
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl Client {
+    pub fn allows_grant(&self, grant: GrantType) -> bool {
+        self.metadata.grant_types.contains(&grant)
+    }
+
+    /// What it may ask for.
+    pub fn scope(&self) -> &BTreeSet<String> {
+        self.metadata.scope.words()
+    }
+
+    /// What is left of a scope that was granted, now that the client may perhaps have less.
+    pub fn still_has(&self, granted: &Words) -> Words {
+        granted.within(&self.scope().iter().map(String::as_str).collect())
+    }
+
+    /// Whether it cannot keep a secret, and so only its redirect URIs and PKCE tell it from others.
+    pub fn is_public(&self) -> bool {
+        self.metadata.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether it came by dynamic registration: nobody here has looked at it.
+    pub fn registered_itself(&self) -> bool {
+        self.registration_token_hash.is_some()
+    }
+
+    /// Where the browser may be sent back to: `asked`, if it is registered byte for byte. A native application may ask for
+    /// another port of the loopback address that it registered (RFC 8252, section 7.3).
+    pub fn redirect_uri(&self, asked: &str) -> Option<RedirectUri> {
+        self.registered(&self.metadata.redirect_uris, asked)
+    }
+
+    /// Where the browser may be sent to after a logout, by the same rules.
+    pub fn post_logout_redirect_uri(&self, asked: &str) -> Option<RedirectUri> {
+        self.registered(&self.metadata.post_logout_redirect_uris, asked)
+    }
+
+    fn registered(&self, list: &[RedirectUri], asked: &str) -> Option<RedirectUri> {
+        if let Some(registered) = list.iter().find(|registered| registered.as_str() == asked) {
+            return Some(registered.clone());
+        }
+        let asked: RedirectUri = asked.parse().ok()?;
+        let native = self.metadata.application_type == ApplicationType::Native;
+        (native && list.iter().any(|registered| registered.is_but_for_the_port(&asked))).then_some(asked)
+    }
+}
+
+/// The client of that id, if there is one and it is not disabled. Any text may be asked for.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn find(service: &AuthService, id: &str) -> Result<Option<Client>, Problem> {
+    if !is_client_id(id) {
+        return Ok(None);
+    }
+    let client = storage::by_id(&service.database, id).await?;
+    Ok(client.filter(|client| client.disabled_at.is_none()))
+}
+
+/// A random id for a client. Not a bare UUID: see [`is_client_id`].
+fn made_up_id() -> String {
+    format!("client-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Whether a text may be a client's id: 1 to 40 letters, digits, `-` or `_`, which do not read as a user's id: a token whose
+/// `sub` it is would be taken for a user's. It is harmless in a path, a log line, a key and a refresh token.
+pub fn is_client_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let may_be = (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(allowed) && text != PLATFORM_CLIENT;
+    may_be && text.parse::<UserId>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    pub(super) fn client(members: serde_json::Value) -> Client {
+        let serde_json::Value::Object(members) = members else { panic!("an object") };
+        Client {
+            id: "shop".to_owned(),
+            metadata: Metadata::read(members, Registrar::Administrator).expect("good metadata"),
+            secret_hash: None,
+            registration_token_hash: None,
+            first_party: false,
+            created_at: Timestamp::from_seconds(1),
+            disabled_at: None,
+        }
+    }
+
+    /// B1, B2
+    #[test]
+    fn a_redirect_uri_is_the_one_that_is_registered_byte_for_byte() {
+        let shop = client(json!({"redirect_uris": ["https://shop.example/cb", "https://shop.example/other?a=b"]}));
+        for good in ["https://shop.example/cb", "https://shop.example/other?a=b"] {
+            assert_eq!(shop.redirect_uri(good).expect("registered").as_str(), good);
+        }
+        for bad in [
+            "https://shop.example/cb/../evil",
+            "https://shop.example/cb%2f..%2fevil",
+            "https://shop.example/cb/%2e%2e/evil",
+            "https://shop.example/cb%252e%252e",
+            "https://shop.example/cb/",
+            "https://shop.example/CB",
+            "https://shop.example/cb?x=1",
+            "https://shop.example/cb?",
+            "https://shop.example/cb#f",
+            "https://shop.example/other",
+            "https://shop.example/other?a=b&c=d",
+            "https://shop.example/other?a=c",
+            "https://shop.example:8443/cb",
+            "https://shop.example:443/cb",
+            "http://shop.example/cb",
+            "https://shop.example.evil/cb",
+            "https://shop.example%00.evil/cb",
+            "https://shop.example@evil.example/cb",
+            "https://sub.shop.example/cb",
+            "//shop.example/cb",
+            "https:shop.example/cb",
+            "\\\\shop.example/cb",
+            "javascript:alert(1)",
+            " https://shop.example/cb",
+            "https://shop.example/cb ",
+            "",
+        ] {
+            assert_eq!(shop.redirect_uri(bad), None, "{bad:?} was taken");
+        }
+    }
+
+    /// B4
+    #[test]
+    fn only_a_native_application_may_choose_its_loopback_port() {
+        let uris = json!(["http://127.0.0.1/cb", "http://localhost:9000/cb"]);
+        let native = client(json!({"application_type": "native", "redirect_uris": uris}));
+        for good in ["http://127.0.0.1/cb", "http://127.0.0.1:51004/cb", "http://localhost:1/cb"] {
+            assert_eq!(native.redirect_uri(good).expect("registered").as_str(), good);
+        }
+        for bad in [
+            "http://127.0.0.1:51004/other",
+            "http://127.0.0.1:51004/cb?x=1",
+            "http://[::1]:51004/cb",
+            "http://127.1:51004/cb",
+            "http://0.0.0.0:51004/cb",
+            "http://127.0.0.1:99999/cb",
+            "http://127.0.0.1:80@evil.example/cb",
+            "http://127.0.0.1:51004\\@evil.example/cb",
+            "https://127.0.0.1:51004/cb",
+        ] {
+            assert_eq!(native.redirect_uri(bad), None, "{bad:?} was taken");
+        }
+        let web = client(json!({"redirect_uris": uris}));
+        assert!(web.redirect_uri("http://localhost:9000/cb").is_some());
+        assert_eq!(web.redirect_uri("http://127.0.0.1:51004/cb"), None);
+    }
+
+    /// B6
+    #[test]
+    fn a_client_id_is_harmless_wherever_it_stands() {
+        for good in ["cart-service", "A_1", &"x".repeat(40)] {
+            assert!(is_client_id(good), "{good}");
+        }
+        for bad in ["", "a.b", "a~b", "a b", "a/b", "a\u{0}", "\u{fc}", PLATFORM_CLIENT, &"x".repeat(41)] {
+            assert!(!is_client_id(bad), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn no_client_is_taken_for_a_user() {
+        let user = uuid::Uuid::new_v4();
+        for bad in [user.to_string(), user.simple().to_string(), user.to_string().to_uppercase()] {
+            assert!(!is_client_id(&bad), "{bad} was taken");
+        }
+        let own = made_up_id();
+        assert!(is_client_id(&own) && own != made_up_id(), "{own}");
+    }
+}

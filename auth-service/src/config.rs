@@ -1,0 +1,412 @@
+//! The auth service's settings. A field's meaning is in its setting's description, which `auth-service config` prints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use shared::authentication::strategy::{Credential, Place, Strategy};
+use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
+use shared::clock::Clock;
+use shared::config::{Setting, Settings};
+use shared::key_value::KeyValueStore;
+use shared::pages::Site;
+use shared::request::TrustedProxies;
+use shared::server::ServerConfig;
+use shared::session::{LimitPolicy, SessionLimit, SessionStore};
+use url::Url;
+
+use crate::back_channel::BackChannelRules;
+use crate::clients::FirstClient;
+use crate::clients::first::FirstClients;
+use crate::clients::registration::RegistrationRules;
+use crate::clients::scope::ADMINISTRATION;
+use crate::email::Email;
+use crate::password::NewPassword;
+use crate::roles::Roles;
+use crate::scopes::ApiScopes;
+use crate::seal::MasterKeys;
+use crate::signing_keys::{KeyPlan, SHORTEST_LEAD, SigningAlg};
+use crate::throttle::ThrottleLimits;
+
+/// What the auth service needs to start.
+pub struct Config {
+    pub server: ServerConfig,
+    /// Empty only where the one process that embeds the service has yet to name it.
+    pub database_url: String,
+    pub database_connections: u32,
+    pub stores: Stores,
+    /// The public address, byte for byte as the tokens name it.
+    pub issuer: String,
+    /// Where this service reads the published keys; its own listener when `None`.
+    pub jwks_url: Option<Url>,
+    /// The services that the platform's own tokens are for, this one among them.
+    pub audiences: Vec<String>,
+    /// The words of scope that open services.
+    pub api_scopes: ApiScopes,
+    /// Whether browsers come by https.
+    pub cookie_secure: bool,
+    pub site: Site,
+    pub strategy: Strategy,
+    pub session_cookie: SessionCookie,
+    /// Where the session itself is in the cookie.
+    pub cookie_keys: Option<CookieKeys>,
+    /// How services learn of ended sessions where nobody keeps any.
+    pub deny_list: DenyListMode,
+    /// Empty only where the one process that embeds the service has yet to name it.
+    pub master_key: SecretString,
+    pub keys: KeyPlan,
+    pub sessions: SessionRules,
+    pub back_channel: BackChannelRules,
+    pub throttle: ThrottleLimits,
+    pub hash_threads: usize,
+    pub hash_queue: usize,
+    pub trusted_proxies: TrustedProxies,
+    /// From where administrators may act; from everywhere when empty.
+    pub admin_allowed_networks: Vec<IpNet>,
+    /// Made at the start when they are missing.
+    pub first_users: Vec<FirstUser>,
+    /// Brought up to date at each start.
+    pub first_clients: Vec<FirstClient>,
+    /// Whether and how clients register themselves.
+    pub registration: RegistrationRules,
+    pub clock: Clock,
+}
+
+/// How sessions and their tokens live.
+#[derive(Debug, Clone)]
+pub struct SessionRules {
+    pub access_token_ttl: Duration,
+    /// How long a session may stay unseen, and how long it lives at the most.
+    pub idle_ttl: Duration,
+    pub absolute_ttl: Duration,
+    pub refresh_grace: Duration,
+    pub limit: SessionLimit,
+    pub step_up_after: Duration,
+}
+
+/// Where sessions and small values live.
+pub enum Stores {
+    Redis(String),
+    Embedded(EmbeddedStores),
+}
+
+/// Stores of the process that embeds the service.
+#[derive(Clone)]
+pub struct EmbeddedStores {
+    pub sessions: Arc<dyn SessionStore>,
+    pub key_values: Arc<dyn KeyValueStore>,
+}
+
+/// An account that a start makes when it is missing: an administrator when nobody is one, anybody else when the address
+/// has no account.
+#[derive(Debug, Clone)]
+pub struct FirstUser {
+    pub email: Email,
+    pub display_name: String,
+    /// Made up when `None`, and then shown once: see [`CreatedUser`](crate::CreatedUser).
+    pub password: Option<NewPassword>,
+    pub roles: Roles,
+}
+
+struct Policy(LimitPolicy);
+
+impl Setting for Policy {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "end_oldest" => Ok(Self(LimitPolicy::EndOldest)),
+            "refuse" => Ok(Self(LimitPolicy::Refuse)),
+            _ => Err(format!("expected end_oldest or refuse, found {text:?}")),
+        }
+    }
+}
+
+impl Config {
+    /// How long a revocation matters: as long as what it takes back may be shown.
+    pub fn remember(&self) -> Duration {
+        match self.strategy.credential() {
+            Credential::SealedCookie => self.sessions.absolute_ttl.max(self.sessions.access_token_ttl),
+            Credential::SessionCookie | Credential::BearerToken => self.sessions.access_token_ttl,
+        }
+    }
+
+    /// Reads the settings. With embedded stores, `REDIS_URL` is not asked for, and `DATABASE_URL` and `MASTER_KEY` may be
+    /// left to whoever embeds; without, all three are required: memory on two nodes would be silently wrong.
+    ///
+    /// Mistakes are kept in `settings`; call [`Settings::finish`] before anything else.
+    pub fn read(settings: &mut Settings, embedded: Option<EmbeddedStores>) -> Self {
+        let names = ("auth-service", "Accounts, login, sessions, tokens and keys.", env!("CARGO_PKG_VERSION"));
+        let server = ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"));
+        let is_embedded = embedded.is_some();
+        let database_url = {
+            let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
+            if is_embedded {
+                settings.optional(name, meaning).unwrap_or_default()
+            } else {
+                settings.required(name, "postgres://auth:secret@localhost/auth", meaning)
+            }
+        };
+        let stores = match embedded {
+            Some(embedded) => Stores::Embedded(embedded),
+            None => Stores::Redis(settings.required("REDIS_URL", "redis://localhost:6379", "where sessions live")),
+        };
+        let strategy = read_strategy(settings, is_embedded);
+        let sessions = read_session_rules(settings, strategy);
+        let issuer = read_issuer(settings);
+        let session_cookie = SessionCookie::read(settings);
+        Self {
+            database_url,
+            stores,
+            database_connections: settings.or("DATABASE_CONNECTIONS", "16", "the most connections to the database"),
+            site: Site::read(settings, address_of(&issuer), address_of(&issuer), ("/sign-in", "/sign-out")),
+            issuer,
+            jwks_url: settings
+                .optional("JWKS_URL", "where the published keys are read; by default at this service itself"),
+            audiences: read_audiences(settings, server.name),
+            api_scopes: settings.or(
+                "API_SCOPES",
+                "account=auth-service,admin=auth-service,cart=cart-service,orders=order-service",
+                "which word of scope opens which service; add your own",
+            ),
+            cookie_secure: session_cookie.secure,
+            session_cookie,
+            cookie_keys: CookieKeys::read(settings, strategy),
+            deny_list: DenyListMode::read(settings),
+            strategy,
+            master_key: read_master_key(settings, is_embedded),
+            keys: read_key_plan(settings, sessions.access_token_ttl),
+            back_channel: read_back_channel(settings),
+            throttle: read_throttle_limits(settings),
+            hash_threads: read_hash_threads(settings),
+            hash_queue: settings.or("HASH_QUEUE", "64", "how many passwords may wait to be hashed"),
+            trusted_proxies: TrustedProxies(settings.or(
+                "TRUSTED_PROXIES",
+                "",
+                "networks whose X-Forwarded-For is believed, such as 10.0.0.0/8",
+            )),
+            admin_allowed_networks: settings.or(
+                "ADMIN_ALLOWED_NETWORKS",
+                "",
+                "networks from which administrators may act; empty: all",
+            ),
+            first_users: vec![read_administrator(settings)],
+            first_clients: read_first_clients(settings),
+            registration: read_registration_rules(settings),
+            clock: Clock::default(),
+            sessions,
+            server,
+        }
+    }
+}
+
+fn read_strategy(settings: &mut Settings, is_embedded: bool) -> Strategy {
+    let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
+    if !is_embedded && strategy.place() == Place::Memory {
+        let name = strategy.as_str();
+        settings.mistake(format!(
+            "SESSION_STRATEGY: {name} keeps sessions in the memory of one process with all services in it: run all-in-one"
+        ));
+    }
+    strategy
+}
+
+/// How long a session may stay unseen, and how long it lives: a cookie that leads to it is used with each request, a
+/// refresh token only when an access token ends.
+fn read_lives(settings: &mut Settings, strategy: Strategy) -> (Duration, Duration) {
+    let refresh = (
+        settings.or("REFRESH_IDLE_TTL", "7d", "a session ends when it was not refreshed for so long"),
+        settings.or("REFRESH_ABSOLUTE_TTL", "30d", "and after so long in any case"),
+    );
+    let cookie = (
+        settings.or(
+            "SESSION_IDLE_TTL",
+            "30m",
+            "with a session cookie: a session ends when it was not seen for so long",
+        ),
+        settings.or("SESSION_ABSOLUTE_TTL", "12h", "and after so long in any case"),
+    );
+    match strategy.credential() {
+        Credential::BearerToken => refresh,
+        Credential::SessionCookie | Credential::SealedCookie => cookie,
+    }
+}
+
+fn read_session_rules(settings: &mut Settings, strategy: Strategy) -> SessionRules {
+    let (idle_ttl, absolute_ttl) = read_lives(settings, strategy);
+    let rules = SessionRules {
+        access_token_ttl: settings.or("ACCESS_TOKEN_TTL", "5m", "life of an access token; the same for all services"),
+        idle_ttl,
+        absolute_ttl,
+        refresh_grace: settings.or("REFRESH_GRACE", "10s", "how long a refresh may be repeated with the token before"),
+        limit: SessionLimit {
+            max: settings.or("MAX_SESSIONS_PER_USER", "50", "how many sessions a user may have at once"),
+            policy: settings.or::<Policy>("SESSION_LIMIT_POLICY", "end_oldest", "one too many: end_oldest or refuse").0,
+        },
+        step_up_after: settings.positive("STEP_UP_AFTER", "15m", "how old a login may be for sensitive operations"),
+    };
+    if rules.access_token_ttl < Duration::from_secs(1) || rules.access_token_ttl > Duration::from_secs(3600) {
+        settings.mistake("ACCESS_TOKEN_TTL: expected between 1s and 1h, for a token cannot be called back by itself");
+    }
+    if rules.idle_ttl < rules.access_token_ttl || rules.absolute_ttl < rules.idle_ttl {
+        let family = if strategy.credential() == Credential::BearerToken { "REFRESH" } else { "SESSION" };
+        settings.mistake(format!("expected ACCESS_TOKEN_TTL <= {family}_IDLE_TTL <= {family}_ABSOLUTE_TTL"));
+    }
+    if rules.refresh_grace > Duration::from_secs(60) {
+        settings.mistake("REFRESH_GRACE: expected at most 60s, for a stolen token works so long");
+    }
+    if rules.limit.max == 0 {
+        settings.mistake("MAX_SESSIONS_PER_USER: expected at least 1");
+    }
+    rules
+}
+
+fn read_back_channel(settings: &mut Settings) -> BackChannelRules {
+    let rules = BackChannelRules {
+        patience: settings.positive(
+            "BACKCHANNEL_LOGOUT_TIMEOUT",
+            "5s",
+            "how long a client may take to hear of a logout",
+        ),
+        attempts: settings.or(
+            "BACKCHANNEL_LOGOUT_ATTEMPTS",
+            "12",
+            "how often a client is told of a logout that does not confirm it; 12 take about 35 minutes",
+        ),
+    };
+    if rules.attempts == 0 {
+        settings.mistake("BACKCHANNEL_LOGOUT_ATTEMPTS: expected at least 1");
+    }
+    if rules.patience > Duration::from_secs(60) {
+        settings.mistake("BACKCHANNEL_LOGOUT_TIMEOUT: expected at most 60s");
+    }
+    rules
+}
+
+fn read_issuer(settings: &mut Settings) -> String {
+    // Kept as it was written: tokens name it byte for byte.
+    let issuer: String =
+        settings.or("ISSUER", "http://localhost:8081", "the public address of this service, as tokens name it");
+    let is_good = |url: &Url| {
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && plain
+    };
+    if !Url::parse(&issuer).is_ok_and(|url| is_good(&url)) {
+        settings.mistake("ISSUER: expected an http or https URL without query and fragment (RFC 8414, section 2)");
+    }
+    issuer
+}
+
+/// The issuer as an address; one that is none is a mistake that was noted when it was read.
+fn address_of(issuer: &str) -> Url {
+    let readable = Url::parse(issuer).or_else(|_| Url::parse("http://localhost:8081"));
+    readable.expect("the default of ISSUER is an address")
+}
+
+fn read_audiences(settings: &mut Settings, own: &str) -> Vec<String> {
+    let meaning = "the services that the platform's tokens are for; add your own";
+    let audiences: Vec<String> = settings.or("AUDIENCES", "auth-service,cart-service,order-service", meaning);
+    if !audiences.iter().any(|audience| audience == own) {
+        settings.mistake(format!("AUDIENCES: {own} must be among them, for it checks its own tokens"));
+    }
+    audiences
+}
+
+fn read_master_key(settings: &mut Settings, is_embedded: bool) -> SecretString {
+    let meaning = "seals what must be read back: 32 bytes in base64; several with commas, the first seals";
+    let key: SecretString = if is_embedded {
+        settings.optional("MASTER_KEY", meaning).unwrap_or_default()
+    } else {
+        settings.required("MASTER_KEY", "the output of `openssl rand -base64 32`", meaning)
+    };
+    let example = "the output of `openssl rand -base64 32`";
+    if !["", example].contains(&key.expose_secret())
+        && let Err(mistake) = MasterKeys::parse(&key)
+    {
+        settings.mistake(format!("MASTER_KEY: {mistake}"));
+    }
+    key
+}
+
+fn read_key_plan(settings: &mut Settings, token_life: Duration) -> KeyPlan {
+    let plan = KeyPlan {
+        alg: settings.or::<SigningAlg>("SIGNING_ALG", "EdDSA", "how access tokens are signed: EdDSA or ES256"),
+        rotation: settings.or("KEY_ROTATION", "30d", "how long a signing key signs"),
+        publish_lead: settings.or("KEY_PUBLISH_LEAD", "15m", "how long it is published before it signs"),
+        token_life,
+    };
+    if plan.publish_lead < SHORTEST_LEAD {
+        settings
+            .mistake("KEY_PUBLISH_LEAD: expected at least 30s, for others keep the published keys for a third of it");
+    }
+    if plan.rotation < plan.publish_lead * 2 {
+        settings.mistake("KEY_ROTATION: expected at least twice KEY_PUBLISH_LEAD");
+    }
+    plan
+}
+
+fn read_throttle_limits(settings: &mut Settings) -> ThrottleLimits {
+    ThrottleLimits {
+        attempts_per_account: settings.or("LOGIN_ATTEMPTS_PER_ACCOUNT", "10", "passwords tried per account and window"),
+        attempts_per_address: settings.or(
+            "LOGIN_ATTEMPTS_PER_ADDRESS",
+            "100",
+            "passwords tried per address and window",
+        ),
+        registrations_per_address: settings.or(
+            "REGISTRATIONS_PER_ADDRESS",
+            "100",
+            "accounts made per address and window",
+        ),
+        client_failures: settings.or(
+            "CLIENT_FAILURES",
+            "100",
+            "failed proofs of who a client is, per client, address and window",
+        ),
+        client_registrations_per_address: settings.or(
+            "CLIENT_REGISTRATIONS_PER_ADDRESS",
+            "100",
+            "clients that try to register themselves per address and window",
+        ),
+        window: settings.or("LOGIN_ATTEMPTS_WINDOW", "15m", "the window of these"),
+    }
+}
+
+fn read_hash_threads(settings: &mut Settings) -> usize {
+    let threads: usize =
+        settings.or("HASH_THREADS", "0", "threads that hash passwords, 19 MiB each; 0: one for each core");
+    if threads > 0 { threads } else { std::thread::available_parallelism().map_or(2, usize::from) }
+}
+
+fn read_first_clients(settings: &mut Settings) -> Vec<FirstClient> {
+    let meaning = "clients that each start brings up to date: a JSON array of metadata (RFC 7591) with client_id, \
+                   client_secret and first_party";
+    settings.or::<FirstClients>("FIRST_CLIENTS", "[]", meaning).0
+}
+
+fn read_registration_rules(settings: &mut Settings) -> RegistrationRules {
+    let rules = RegistrationRules {
+        mode: settings.or("CLIENT_REGISTRATION", "off", "whether clients may register themselves: off, or token"),
+        scope: settings.or(
+            "CLIENT_REGISTRATION_SCOPE",
+            "openid profile email address phone offline_access",
+            "all that such clients may ask for",
+        ),
+        max_clients: settings.or("MAX_REGISTERED_CLIENTS", "1000", "how many such clients there may be"),
+    };
+    if rules.scope.contains(ADMINISTRATION) {
+        settings.mistake("CLIENT_REGISTRATION_SCOPE: expected no admin: nobody here has looked at such a client");
+    }
+    rules
+}
+
+fn read_administrator(settings: &mut Settings) -> FirstUser {
+    let email = settings.or("ADMIN_EMAIL", "admin@example.com", "the administrator that a first start makes");
+    let password: Option<SecretString> =
+        settings.optional("ADMIN_PASSWORD", "the first administrator's password; else one is made up and printed once");
+    let password = password.and_then(|text| {
+        NewPassword::parse(text.expose_secret())
+            .map_err(|error| settings.mistake(format!("ADMIN_PASSWORD: {error}")))
+            .ok()
+    });
+    FirstUser { email, display_name: "Administrator".to_owned(), password, roles: Roles::administrator() }
+}

@@ -1,0 +1,250 @@
+//! `/oauth2/authorize`: the dispatcher. Every step of a person (signing in, choosing, consenting) leads back here, and here
+//! alone is decided what comes next. Only this folder and `authorization` know OAuth's parameters.
+
+mod answer;
+mod posted;
+mod pushed;
+
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
+use shared::clock::Timestamp;
+use shared::problem::Problem;
+use url::form_urlencoded;
+
+pub(super) use self::answer::with_query;
+pub(super) use self::pushed::push;
+use super::origin::Origin;
+use crate::AuthService;
+use crate::authorization::decision::{self, Progress, SignedIn};
+use crate::authorization::{AuthorizationRequest, Flow, Refusal, ReturnAddress, Step, request};
+use crate::browser_session::{self, BrowserSession};
+use crate::clients::{self, Client};
+use crate::codes::{self, Code};
+use crate::form::Form;
+use crate::id_token;
+use crate::oauth_error::OAuthError;
+use crate::scopes::Words;
+use crate::storage::audit::{Actor, By};
+use crate::storage::consents;
+use crate::storage::grants::GrantId;
+
+/// Ask for an authorization code (RFC 6749, section 4.1.1; OpenID Connect Core, section 3.1.2.1). A person's browser is
+/// sent here, and from here to sign in, to consent, or back with a code.
+#[utoipa::path(
+    tag = "openid",
+    params(
+        ("client_id" = Option<String>, Query),
+        ("redirect_uri" = Option<String>, Query, description = "Byte for byte as registered"),
+        ("response_type" = Option<String>, Query, description = "`code`"),
+        ("scope" = Option<String>, Query),
+        ("state" = Option<String>, Query),
+        ("code_challenge" = Option<String>, Query, description = "S256 of the verifier (RFC 7636)"),
+        ("code_challenge_method" = Option<String>, Query, description = "`S256`"),
+        ("flow" = Option<String>, Query, description = "A request that waited for the person"),
+        ("posted" = Option<String>, Query, description = "A request that came by POST"),
+    ),
+    responses(
+        (status = 303, description = "To a page of this service, or back to the client with `code` or `error`, `state` and `iss`"),
+        (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`)", content_type = "text/html"),
+        (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
+        super::answers::Unavailable,
+    )
+)]
+#[get("/oauth2/authorize")]
+pub(super) async fn authorize(
+    service: web::Data<AuthService>,
+    origin: Origin,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let form = Form::parse(request.query_string().as_bytes()).map_err(unreadable)?;
+    let form = match form.get(posted::PARAMETER) {
+        Some(id) => posted::find(&service, id).await?,
+        None => form,
+    };
+    dispatch(&service, &origin, &request, form).await
+}
+
+/// The same, with the parameters in a form (OpenID Connect Core, section 3.1.2.1). The browser is sent on, and the request is
+/// answered when it comes.
+#[utoipa::path(
+    tag = "openid",
+    request_body(content = inline(std::collections::HashMap<String, String>), content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 303, description = "To GET, with `posted`"),
+        (status = 400, description = "The client is not known, or the form cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The form did not arrive in time", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The form is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no form", body = Problem, content_type = "application/problem+json"),
+        super::answers::Unavailable,
+    )
+)]
+#[post("/oauth2/authorize")]
+pub(super) async fn authorize_by_form(
+    service: web::Data<AuthService>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    use actix_web::FromRequest as _;
+    let form = Form::from_request(&request, &mut payload.into_inner()).await.map_err(unreadable)?;
+    client(&service, form.get("client_id")).await?.map_err(|why| Problem::bad_request("invalid_request", why))?;
+    posted::send_on(&service, &form).await
+}
+
+fn unreadable(error: OAuthError) -> Problem {
+    Problem::new(error.status(), "invalid_request", error.description)
+}
+
+async fn dispatch(
+    service: &AuthService,
+    origin: &Origin,
+    http: &HttpRequest,
+    form: Form,
+) -> Result<HttpResponse, Problem> {
+    if let Some(id) = form.get("flow") {
+        let flow = Flow::find(service, http, id).await?;
+        let over = || {
+            Problem::bad_request("flow_over", "this sign-in is over, or was begun in another browser; begin it again")
+        };
+        return go_on(service, origin, http, flow.ok_or_else(over)?).await;
+    }
+    let started_at = service.clock.now();
+    let (client, form) = match pushed::resolve(service, form).await? {
+        Ok(found) => found,
+        Err(why) => return Err(Problem::bad_request("invalid_request", why)),
+    };
+    let to = request::return_address(&form, &client).map_err(|why| Problem::bad_request("invalid_request", why))?;
+    let request = match read(service, &form, &client, to.clone()) {
+        Ok(request) => request,
+        Err(refusal) => return answer::refuse(service, http, &to, &refusal),
+    };
+    let progress = Progress { started_at, has_selected_account: false, has_consented: false };
+    let session = browser_session::find(service, http).await?;
+    let step = next(service, &client, &request, progress, session.as_ref()).await?;
+    match (step, session) {
+        (Step::Answer, Some(session)) => give_code(service, origin, http, &request, &session).await,
+        (step, _) if request.prompt.none => answer::refuse(service, http, &to, &unattended(step)),
+        (step, _) => {
+            let (id, cookie) = Flow::begin(service, http, request, started_at).await?;
+            let mut answer = to_page(step, &id);
+            Ok(answer.cookie(cookie).finish())
+        }
+    }
+}
+
+/// The person comes back from a page.
+async fn go_on(
+    service: &AuthService,
+    origin: &Origin,
+    http: &HttpRequest,
+    flow: Flow,
+) -> Result<HttpResponse, Problem> {
+    let request = flow.request();
+    if let Some(refusal) = flow.refusal() {
+        flow.end(service).await?;
+        return answer::refuse(service, http, &request.to, &refusal);
+    }
+    let session = browser_session::find(service, http).await?;
+    let progress = flow.progress(session.as_ref().map(|session| session.user.id));
+    match (next(service, &flow.client, request, progress, session.as_ref()).await?, session) {
+        (Step::Answer, Some(session)) => {
+            if !flow.end(service).await? {
+                return Err(Problem::bad_request("flow_over", "this sign-in has been answered already"));
+            }
+            give_code(service, origin, http, request, &session).await
+        }
+        (step, _) => Ok(to_page(step, &flow.id).finish()),
+    }
+}
+
+pub(super) fn read(
+    service: &AuthService,
+    form: &Form,
+    client: &Client,
+    to: ReturnAddress,
+) -> Result<AuthorizationRequest, Refusal> {
+    let hinted = match form.get("id_token_hint") {
+        None => None,
+        Some(hint) => {
+            let refusal = || Refusal::new("invalid_request", "the id_token_hint is no ID token of this issuer's");
+            Some(id_token::read_hint(service, hint).ok_or_else(refusal)?.user)
+        }
+    };
+    let request = request::read(form, client, to, &service.api_scopes, service.own_audience(), hinted)?;
+    match request.claims.essential_acr() {
+        Some(acr) if !acr.is_empty() && !acr.contains(&id_token::ACR) => {
+            Err(Refusal::new("unmet_authentication_requirements", "no login here has that acr"))
+        }
+        _ => Ok(request),
+    }
+}
+
+async fn next(
+    service: &AuthService,
+    client: &Client,
+    request: &AuthorizationRequest,
+    progress: Progress,
+    session: Option<&BrowserSession>,
+) -> Result<Step, Problem> {
+    let signed_in = session.map(|it| SignedIn { user: it.user.id, auth_time: it.session.auth_time() });
+    let allowed = match session {
+        Some(session) if !client.first_party => {
+            let consent = consents::of(&service.database, session.user.id, &client.id).await?;
+            Some(consent.map_or_else(Words::default, |consent| consent.scope))
+        }
+        _ => None,
+    };
+    Ok(decision::next(request, progress, signed_in, allowed.as_ref()))
+}
+
+fn unattended(step: Step) -> Refusal {
+    Refusal::new(step.refusal(), "this needs a person, and the client asked for none")
+}
+
+fn to_page(step: Step, flow: &str) -> HttpResponseBuilder {
+    let page = match step {
+        Step::Register => "/register",
+        Step::SignIn => "/sign-in",
+        Step::SelectAccount => "/select-account",
+        Step::Consent => "/consent",
+        Step::Answer => "/oauth2/authorize",
+    };
+    let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("flow", flow).finish();
+    let mut answer = HttpResponse::SeeOther();
+    answer.insert_header((LOCATION, format!("{page}?{query}"))).insert_header((CACHE_CONTROL, "no-store"));
+    answer
+}
+
+async fn give_code(
+    service: &AuthService,
+    origin: &Origin,
+    http: &HttpRequest,
+    request: &AuthorizationRequest,
+    session: &BrowserSession,
+) -> Result<HttpResponse, Problem> {
+    let by = By { actor: Actor::User(session.user.id), ..origin.anonymous() };
+    let auth_time: Timestamp = session.session.auth_time();
+    let code = Code {
+        grant: GrantId::random(),
+        session: session.session.id,
+        user: session.user.id,
+        client_id: request.to.client_id.clone(),
+        redirect_uri: request.to.redirect_uri.clone(),
+        code_challenge: request.code_challenge.clone(),
+        scope: request.scope.clone(),
+        audiences: request.audiences.clone(),
+        nonce: request.nonce.clone(),
+        claims: request.claims.clone(),
+        dpop_jkt: request.dpop_jkt.clone(),
+        auth_time,
+    };
+    tracing::debug!(client = code.client_id, user = ?by.actor, "an authorization code");
+    let text = codes::write(service, &code).await?;
+    answer::give(service, http, &request.to, &text)
+}
+
+/// The client of that id, for the person to see or not.
+async fn client(service: &AuthService, id: Option<&str>) -> Result<Result<Client, &'static str>, Problem> {
+    let Some(id) = id else { return Ok(Err("the request does not say which application it is from (client_id)")) };
+    let found = clients::find(service, id).await?;
+    Ok(found.ok_or("the application (client_id) is not known here"))
+}

@@ -1,0 +1,251 @@
+//! Register, log in, refresh, log out.
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, post, web};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use shared::authentication::strategy::Credential;
+use shared::authentication::{Principal, SingleSignOn};
+use shared::clock::Timestamp;
+use shared::problem::Problem;
+use shared::request::Json;
+use shared::session::{EndReason, SessionId};
+use utoipa::ToSchema;
+
+use super::answers::{BadRequest, StrategyCannot, Throttled, Unauthorized, Unavailable, UnreadableBody};
+use super::origin::Origin;
+use crate::AuthService;
+use crate::accounts::{self, DisplayName, Profile};
+use crate::device::DeviceLabel;
+use crate::email::Email;
+use crate::end_session;
+use crate::epoch;
+use crate::issue::{TokenResponse, issue};
+use crate::password::{NewPassword, Password, secret_text};
+use crate::refresh as refreshing;
+use crate::self_contained;
+use crate::session_cookie;
+use crate::sign_in::{self, Attempt};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Registration {
+    email: Email,
+    password: NewPassword,
+    /// The part before the `@`, when it is left out.
+    display_name: Option<DisplayName>,
+}
+
+/// Register an account. It is not signed in by this.
+#[utoipa::path(
+    tag = "login",
+    responses(
+        (status = 201, description = "The account", body = Profile),
+        (status = 409, description = "`email_taken`", body = Problem, content_type = "application/problem+json"),
+        UnreadableBody, Throttled, Unavailable,
+    )
+)]
+#[post("/auth/register")]
+pub(super) async fn register(
+    service: web::Data<AuthService>,
+    origin: Origin,
+    Json(body): Json<Registration>,
+) -> Result<HttpResponse, Problem> {
+    let user = accounts::register(&service, body.email, body.password, body.display_name, origin.address).await?;
+    Ok(HttpResponse::Created().json(Profile::of(&user)))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    email: Email,
+    password: Password,
+    /// What the list of sessions calls it; by default what the browser is.
+    device: Option<DeviceLabel>,
+}
+
+/// Signed in by a strategy of session cookies: the cookie is in the answer's `Set-Cookie`.
+#[derive(Serialize, ToSchema)]
+struct SessionResponse {
+    session_id: SessionId,
+    /// When it ends if it is not seen again.
+    expires_at: Timestamp,
+    user: Profile,
+}
+
+/// What a login gives, by `SESSION_STRATEGY`.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum LoggedIn {
+    Tokens(TokenResponse),
+    Session(SessionResponse),
+}
+
+/// Sign in with a password. The session that begins is recognised by all services.
+#[utoipa::path(
+    tag = "login",
+    responses(
+        (status = 200, description = "Signed in", body = LoggedIn, headers(
+            ("Cache-Control" = String, description = "`no-store`"),
+            ("Set-Cookie" = Option<String>, description = "The session cookie, where the strategy has one"),
+        )),
+        (status = 403, description = "`cross_site`: another site's page asked for this", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`invalid_credentials`: an unknown address, a wrong password or a locked account",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`session_limit_reached`", body = Problem, content_type = "application/problem+json"),
+        UnreadableBody, Throttled, Unavailable,
+    )
+)]
+#[post("/auth/login")]
+pub(super) async fn log_in(
+    service: web::Data<AuthService>,
+    single_sign_on: web::Data<SingleSignOn>,
+    origin: Origin,
+    request: HttpRequest,
+    Json(body): Json<Login>,
+) -> Result<HttpResponse, Problem> {
+    let device = origin.device(body.device);
+    let attempt = Attempt { email: body.email, password: body.password, device, address: origin.address };
+    match service.strategy.credential() {
+        Credential::BearerToken => {
+            let (user, session) = sign_in::sign_in(&service, attempt, []).await?;
+            // The first refresh token of a session has generation 1.
+            Ok(token_answer(&LoggedIn::Tokens(issue(&service, &user, &session, 1)?)))
+        }
+        Credential::SessionCookie | Credential::SealedCookie => {
+            let before = single_sign_on.by_cookie(&request).await?;
+            let signed_in = session_cookie::sign_in(&service, attempt, before).await?;
+            let expires_at = signed_in.session.ends_at();
+            let user = Profile::of(&signed_in.user);
+            let body = LoggedIn::Session(SessionResponse { session_id: signed_in.session.id, expires_at, user });
+            Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).cookie(signed_in.cookie).json(body))
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RefreshBody {
+    #[serde(deserialize_with = "secret_text")]
+    #[schema(value_type = String, format = Password)]
+    refresh_token: SecretString,
+}
+
+/// Exchange a refresh token for new tokens. It is used up by this; a repetition within ten seconds gets the same
+/// successor again, a later one ends the session.
+#[utoipa::path(
+    tag = "login",
+    responses(
+        (status = 200, description = "New tokens", body = TokenResponse, headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 401, description = "`invalid_refresh_token`: sign in again", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`strategy_cannot`: the session cookie is renewed by its use", body = Problem, content_type = "application/problem+json"),
+        UnreadableBody, Unavailable,
+    )
+)]
+#[post("/auth/refresh")]
+pub(super) async fn refresh(
+    service: web::Data<AuthService>,
+    origin: Origin,
+    Json(body): Json<RefreshBody>,
+) -> Result<HttpResponse, Problem> {
+    if service.strategy.credential() != Credential::BearerToken {
+        let detail = "SESSION_STRATEGY has no refresh tokens: a session goes on as its cookie is used";
+        return Err(Problem::conflict("strategy_cannot", detail));
+    }
+    let tokens = refreshing::refresh(&service, &body.refresh_token, &origin.anonymous()).await?;
+    Ok(token_answer(&tokens))
+}
+
+/// End this session, on every service. Send the access token, or, when that has expired, a body with the refresh token.
+#[utoipa::path(
+    tag = "login",
+    request_body(content = Option<RefreshBody>, description = "Instead of an access token"),
+    security(("bearer" = []), ()),
+    responses((status = 204, description = "The session has ended"), UnreadableBody, Unauthorized, Unavailable)
+)]
+#[post("/auth/logout")]
+pub(super) async fn log_out(
+    service: web::Data<AuthService>,
+    single_sign_on: web::Data<SingleSignOn>,
+    origin: Origin,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body = if has_body(&request) {
+        Json::<Option<RefreshBody>>::from_request(&request, &mut payload.into_inner()).await?.0
+    } else {
+        None
+    };
+    let (session, by) = match body {
+        Some(body) if self_contained::is_demanded(&service) => {
+            let Some(session) = self_contained::read(&service, &body.refresh_token) else { return Ok(gone(&service)) };
+            (session.id, origin.anonymous())
+        }
+        Some(body) => {
+            let session = refreshing::read(&service, &body.refresh_token)?.session;
+            // A refresh token's MAC is good for ever: what it may announce again and again must be a live session's end.
+            if service.sessions.load(session).await?.is_none() {
+                return Ok(gone(&service));
+            }
+            (session, origin.anonymous())
+        }
+        None => {
+            let principal = single_sign_on.principal(&request).await?;
+            (principal.session, origin.by(&principal))
+        }
+    };
+    end_session::end(&service, session, EndReason::Logout, &by).await?;
+    Ok(gone(&service))
+}
+
+/// 204, and the browser forgets the session's cookie, where it has one.
+fn gone(service: &AuthService) -> HttpResponse {
+    let mut answer = HttpResponse::NoContent();
+    for cookie in session_cookie::forget(service) {
+        answer.cookie(cookie);
+    }
+    answer.finish()
+}
+
+fn has_body(request: &HttpRequest) -> bool {
+    let length = request.headers().get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    length || request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+#[derive(Serialize, ToSchema)]
+struct Ended {
+    /// How many sessions there were; null where nobody counts them.
+    ended: Option<usize>,
+}
+
+/// End all of one's sessions, this one too.
+#[utoipa::path(
+    tag = "login",
+    security(("bearer" = [])),
+    responses((status = 200, description = "They have ended", body = Ended), BadRequest, Unauthorized, StrategyCannot, Unavailable)
+)]
+#[post("/auth/logout-all")]
+pub(super) async fn log_out_all(
+    service: web::Data<AuthService>,
+    origin: Origin,
+    principal: Principal,
+) -> Result<HttpResponse, Problem> {
+    let by = origin.by(&principal);
+    let ended = if service.strategy.credential() == Credential::SealedCookie {
+        epoch::begin_another(&service, principal.user).await?;
+        None
+    } else {
+        self_contained::needs_kept_sessions(&service)?;
+        Some(end_session::end_all(&service, principal.user, None, EndReason::Logout, &by).await?)
+    };
+    let mut answer = HttpResponse::Ok();
+    for cookie in session_cookie::forget(&service) {
+        answer.cookie(cookie);
+    }
+    Ok(answer.json(Ended { ended }))
+}
+
+/// Tokens are never kept on their way (RFC 6749, section 5.1).
+fn token_answer(tokens: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(tokens)
+}

@@ -1,0 +1,86 @@
+//! Changing one's password.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use shared::pages::{Field, HtmlForm, Page};
+use shared::problem::Problem;
+use shared::request::Query;
+
+use super::account::DoneQuery;
+use super::member::Member;
+use super::texts::AuthTexts;
+use crate::AuthService;
+use crate::accounts;
+use crate::endpoints::origin::Origin;
+use crate::password::{NewPassword, Password};
+use crate::storage::users::User;
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct PasswordPage<'a> {
+    page: &'a Page,
+    t: AuthTexts,
+    user: &'a User,
+    alert: String,
+    current: Field,
+    new: Field,
+    done: bool,
+}
+
+impl<'a> PasswordPage<'a> {
+    fn new(page: &'a Page, user: &'a User, done: bool) -> Self {
+        let (t, alert) = (AuthTexts(page.language), String::new());
+        Self { page, t, user, alert, current: Field::default(), new: Field::default(), done }
+    }
+
+    /// The two passwords, or what is wrong with them beside each.
+    fn read(&mut self, form: &PasswordForm) -> Option<(Password, NewPassword)> {
+        let current = Password::parse(form.current_password.expose_secret()).ok();
+        if current.is_none() {
+            self.current.error = Some(self.t.wrong_password().to_owned());
+        }
+        let new = NewPassword::parse(form.new_password.expose_secret());
+        if let Err(invalid) = new {
+            self.new.error = Some(self.t.invalid_password(invalid).to_owned());
+        }
+        current.zip(new.ok())
+    }
+}
+
+pub(in crate::endpoints) async fn show(
+    Member { page, user, .. }: Member,
+    Query(query): Query<DoneQuery>,
+) -> Result<HttpResponse, Problem> {
+    page.show(&PasswordPage::new(&page, &user, query.done.is_some()))
+}
+
+#[derive(Deserialize)]
+pub(in crate::endpoints) struct PasswordForm {
+    current_password: SecretString,
+    new_password: SecretString,
+}
+
+pub(in crate::endpoints) async fn submit(
+    service: web::Data<AuthService>,
+    origin: Origin,
+    Member { page, user, session }: Member,
+    HtmlForm(form): HtmlForm<PasswordForm>,
+) -> Result<HttpResponse, Problem> {
+    let mut again = PasswordPage::new(&page, &user, false);
+    let Some((current, new)) = again.read(&form) else {
+        return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
+    };
+    let by = origin.of_user(user.id);
+    if let Err(problem) = accounts::set_own_password(&service, user.clone(), session.id, current, new, &by).await {
+        if problem.code() == "wrong_password" {
+            again.current.error = Some(again.t.wrong_password().to_owned());
+        } else {
+            again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?;
+        }
+        return page.refuse(&problem, &again);
+    }
+    Ok(page.see_other("/account/password?done=changed"))
+}

@@ -1,0 +1,123 @@
+//! Signing in with a password; and again, where the login is too old for what comes next.
+
+use actix_web::cookie::Cookie;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use shared::pages::{Field, HtmlForm, Page};
+use shared::problem::Problem;
+use shared::request::Query;
+
+use super::texts::AuthTexts;
+use super::way::{Way, WayQuery};
+use crate::AuthService;
+use crate::browser_session::{self, BrowserSession};
+use crate::email::Email;
+use crate::endpoints::origin::Origin;
+use crate::password::Password;
+use crate::sign_in::Attempt;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    page: &'a Page,
+    t: AuthTexts,
+    way: &'a Way,
+    /// The one who is signed in already must prove it again.
+    again: bool,
+    alert: String,
+    email: Field,
+    password: Field,
+}
+
+impl<'a> SignInPage<'a> {
+    fn new(page: &'a Page, way: &'a Way, again: bool, email: &str) -> Self {
+        let (alert, email, password) = (String::new(), Field::new(email), Field::default());
+        Self { page, t: AuthTexts(page.language), way, again, alert, email, password }
+    }
+}
+
+pub(in crate::endpoints) async fn show(
+    service: web::Data<AuthService>,
+    http: HttpRequest,
+    page: Page,
+    Query(query): Query<WayQuery>,
+) -> Result<HttpResponse, Problem> {
+    let way = Way::find(&service, &http, query).await?;
+    let session = browser_session::find(&service, &http).await?;
+    if let (Way::Local(path), Some(session)) = (&way, &session)
+        && is_recent(&service, session)
+    {
+        return Ok(page.see_other(path.as_str()));
+    }
+    let page = way.page(page);
+    let known = session.as_ref().map(|session| session.user.email.as_str());
+    let email = way.email_hint().or(known).unwrap_or_default();
+    page.show(&SignInPage::new(&page, &way, session.is_some(), email))
+}
+
+/// Whether a page of one's own account would have it.
+fn is_recent(service: &AuthService, session: &BrowserSession) -> bool {
+    let age = service.clock.now().since(session.session.auth_time());
+    age < service.rules.step_up_after
+}
+
+#[derive(Deserialize)]
+pub(in crate::endpoints) struct SignInForm {
+    email: String,
+    password: SecretString,
+}
+
+pub(in crate::endpoints) async fn submit(
+    service: web::Data<AuthService>,
+    http: HttpRequest,
+    origin: Origin,
+    page: Page,
+    Query(query): Query<WayQuery>,
+    HtmlForm(form): HtmlForm<SignInForm>,
+) -> Result<HttpResponse, Problem> {
+    let way = Way::find(&service, &http, query).await?;
+    let page = way.page(page);
+    let current = browser_session::find(&service, &http).await?;
+    let mut again = SignInPage::new(&page, &way, current.is_some(), form.email.trim());
+    let Some((email, password)) = again.read(&form.password) else {
+        return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
+    };
+    let attempt = Attempt { email, password, device: origin.device(None), address: origin.address };
+    match browser_session::sign_in(&service, attempt, current).await {
+        Ok((_, cookie)) => signed_in(&page, &way, &cookie),
+        Err(problem) => {
+            again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?;
+            page.refuse(&problem, &again)
+        }
+    }
+}
+
+/// The browser goes on, signed in.
+pub(super) fn signed_in(page: &Page, way: &Way, cookie: &Cookie<'_>) -> Result<HttpResponse, Problem> {
+    let mut answer = page.see_other(&way.next());
+    answer.add_cookie(cookie).map_err(Problem::internal)?;
+    Ok(answer)
+}
+
+impl SignInPage<'_> {
+    /// The two fields, or what is wrong with them beside each. A password that is too long is only a wrong one.
+    fn read(&mut self, password: &SecretString) -> Option<(Email, Password)> {
+        let email = self.email.value.parse().ok();
+        if email.is_none() {
+            self.email.error = Some(self.t.invalid_email().to_owned());
+        }
+        let password = password.expose_secret();
+        if password.is_empty() {
+            self.password.error = Some(self.t.password_missing().to_owned());
+            return None;
+        }
+        let read = Password::parse(password).ok();
+        if read.is_none() {
+            self.password.error = Some(self.t.password_too_long().to_owned());
+        }
+        email.zip(read)
+    }
+}

@@ -1,0 +1,101 @@
+//! Where signing in leads: on with a client's request that waits, or to a page of this service.
+
+use actix_web::HttpRequest;
+use serde::Deserialize;
+use shared::pages::{Page, ReturnTo};
+use shared::problem::Problem;
+use url::form_urlencoded;
+
+use crate::AuthService;
+use crate::authorization::Flow;
+
+/// The query of the pages on the way. Without either, it leads to the account.
+#[derive(Deserialize)]
+pub(in crate::endpoints) struct WayQuery {
+    flow: Option<String>,
+    return_to: Option<ReturnTo>,
+}
+
+/// Where it leads, and what the pages show of it.
+pub(super) enum Way {
+    Flow(Box<Flow>),
+    Local(ReturnTo),
+}
+
+impl Way {
+    /// # Errors
+    /// 400 `flow_over` when no such request waits for this browser; 503 when a store does not answer.
+    pub(super) async fn find(service: &AuthService, http: &HttpRequest, query: WayQuery) -> Result<Self, Problem> {
+        match (query.flow, query.return_to) {
+            (Some(id), _) => Ok(Self::Flow(Box::new(flow(service, http, &id).await?))),
+            (None, Some(path)) => Ok(Self::Local(path)),
+            (None, None) => Ok(Self::Local("/account".parse().map_err(Problem::internal)?)),
+        }
+    }
+
+    /// The page, in the client's language where the person has chosen none, and with leave to end at the client.
+    pub(super) fn page(&self, page: Page) -> Page {
+        match self {
+            Self::Flow(flow) => flow_page(page, flow),
+            Self::Local(_) => page,
+        }
+    }
+
+    /// Where the browser goes when the person is done.
+    pub(super) fn next(&self) -> String {
+        match self {
+            Self::Flow(flow) => next(flow),
+            Self::Local(path) => path.to_string(),
+        }
+    }
+
+    /// Another page on the same way.
+    pub(super) fn to(&self, page: &str) -> String {
+        let (name, value) = match self {
+            Self::Flow(flow) => ("flow", flow.id.as_str()),
+            Self::Local(path) => ("return_to", path.as_str()),
+        };
+        format!("{page}?{}", form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish())
+    }
+
+    pub(super) fn client_name(&self) -> Option<String> {
+        match self {
+            Self::Flow(flow) => Some(flow.client_name()),
+            Self::Local(_) => None,
+        }
+    }
+
+    /// Who the client thinks it is.
+    pub(super) fn email_hint(&self) -> Option<&str> {
+        match self {
+            Self::Flow(flow) => flow.request().login_hint.as_deref(),
+            Self::Local(_) => None,
+        }
+    }
+}
+
+/// The request that waits under that id for this browser.
+///
+/// # Errors
+/// 400 `flow_over` when there is none; 503 when a store does not answer.
+pub(super) async fn flow(service: &AuthService, http: &HttpRequest, id: &str) -> Result<Flow, Problem> {
+    let detail = "this sign-in is over, or was begun in another browser; begin it again";
+    Flow::find(service, http, id).await?.ok_or_else(|| Problem::bad_request("flow_over", detail))
+}
+
+pub(super) fn flow_page(page: Page, flow: &Flow) -> Page {
+    let page = match &flow.request().ui_locales {
+        Some(locales) => page.preferring(locales),
+        None => page,
+    };
+    match flow.returns_to() {
+        Some(address) => page.form_leads_to(&address),
+        None => page,
+    }
+}
+
+/// Back to the dispatcher, which decides what comes next.
+pub(super) fn next(flow: &Flow) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("flow", &flow.id).finish();
+    format!("/oauth2/authorize?{query}")
+}

@@ -1,0 +1,29 @@
+//! `grant_type=authorization_code` (RFC 6749, section 4.1.3).
+
+use super::{NewTokens, TokenRequest, give};
+use crate::authorization::request;
+use crate::codes::{self, Presented};
+use crate::issue::ClientTokens;
+use crate::oauth_error::OAuthError;
+
+pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
+    let TokenRequest { service, client, form, by, .. } = request;
+    let presented = Presented {
+        client_id: &client.id,
+        redirect_uri: form.required("redirect_uri")?,
+        verifier: form.get("code_verifier"),
+    };
+    let code = codes::redeem(service, form.required("code")?, &presented, by).await?;
+    let new = NewTokens {
+        grant: code.grant,
+        session: code.session,
+        user: code.user,
+        audiences: request::narrowed(form, &code.audiences)?,
+        granted_audiences: code.audiences,
+        scope: code.scope,
+        nonce: code.nonce,
+        claims: code.claims,
+        dpop_jkt: code.dpop_jkt,
+    };
+    give(request, new).await
+}

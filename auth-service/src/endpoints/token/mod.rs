@@ -1,0 +1,160 @@
+//! `POST /oauth2/token` (RFC 6749, section 3.2). The steps that no grant may forget are here: the form, the client, whether
+//! it may use the grant. One file for each grant.
+
+mod authorization_code;
+mod client_credentials;
+mod device_code;
+mod proof;
+mod refresh_token;
+mod token_exchange;
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpRequest, HttpResponse, post, web};
+
+use shared::authentication::SingleSignOn;
+use shared::problem::Problem;
+use shared::session::{SessionId, UserId};
+use shared::token::Thumbprint;
+
+use super::origin::Origin;
+use crate::AuthService;
+use crate::authorization::claims::RequestedClaims;
+use crate::client_authentication::authenticate;
+use crate::clients::{Client, GrantType};
+use crate::form::Form;
+use crate::grants::{self, NewGrant};
+use crate::id_token::{self, NewIdToken};
+use crate::issue::{self, ClientTokens, ToClient};
+use crate::oauth_error::{OAuthError, OAuthErrorBody};
+use crate::scopes::{OPENID, Words};
+use crate::storage::audit::By;
+use crate::storage::grants::GrantId;
+use crate::storage::users;
+use crate::{codes, end_session};
+
+/// A request for tokens whose client is known and may use the grant.
+struct TokenRequest<'a> {
+    service: &'a AuthService,
+    single_sign_on: &'a SingleSignOn,
+    client: Client,
+    form: &'a Form,
+    /// The key that the tokens are bound to.
+    bound_to: Option<Thumbprint>,
+    by: By,
+}
+
+/// Exchange a grant for tokens (RFC 6749, section 3.2): a code, a refresh token, a device's code, another token, or a
+/// client's own name.
+#[utoipa::path(
+    tag = "openid",
+    request_body(content = inline(std::collections::HashMap<String, String>), content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "Tokens", body = ClientTokens, headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 400, description = "`invalid_request`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope`, `invalid_target`, `invalid_dpop_proof`", body = OAuthErrorBody),
+        (status = 401, description = "`invalid_client`", body = OAuthErrorBody),
+        (status = 408, description = "The form did not arrive in time", body = OAuthErrorBody),
+        (status = 413, description = "The form is too large", body = OAuthErrorBody),
+        (status = 415, description = "The body is no form", body = OAuthErrorBody),
+        (status = 429, description = "`slow_down`", body = OAuthErrorBody),
+        (status = 503, description = "`temporarily_unavailable`: try again after `Retry-After` seconds", body = OAuthErrorBody),
+    )
+)]
+#[post("/oauth2/token")]
+pub(super) async fn token(
+    service: web::Data<AuthService>,
+    single_sign_on: web::Data<SingleSignOn>,
+    origin: Origin,
+    request: HttpRequest,
+    form: Form,
+) -> Result<HttpResponse, OAuthError> {
+    let client = authenticate(&service, &request, &form).await?;
+    let grant = grant_type(&form)?;
+    if !client.allows_grant(grant) {
+        return Err(OAuthError::new("unauthorized_client", "the client is not registered for this grant_type"));
+    }
+    let bound_to = proof::key_of(&service, &request, &client).await?;
+    let (service, single_sign_on, by) = (&*service, &*single_sign_on, origin.anonymous());
+    let request = TokenRequest { service, single_sign_on, client, form: &form, bound_to, by };
+    let tokens = match grant {
+        GrantType::AuthorizationCode => authorization_code::exchange(&request).await?,
+        GrantType::RefreshToken => refresh_token::exchange(&request).await?,
+        GrantType::ClientCredentials => client_credentials::exchange(&request)?,
+        GrantType::DeviceCode => device_code::exchange(&request).await?,
+        GrantType::TokenExchange => token_exchange::exchange(&request).await?,
+    };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(tokens))
+}
+
+/// What a person has allowed a client, and that it is about to be given.
+struct NewTokens {
+    grant: GrantId,
+    session: SessionId,
+    user: UserId,
+    scope: Words,
+    granted_audiences: Words,
+    /// Those of them that this token is for.
+    audiences: Words,
+    nonce: Option<String>,
+    claims: RequestedClaims,
+    dpop_jkt: Option<String>,
+}
+
+/// Begins the grant, and gives what comes with it: no more than the client may have by now.
+async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens, OAuthError> {
+    let TokenRequest { service, client, by, bound_to, .. } = request;
+    proof::must_be(new.dpop_jkt.as_deref(), *bound_to)?;
+    let left = grants::left(service, client, &new.scope, &new.granted_audiences);
+    let (scope, granted_audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
+    let audiences = new.audiences.within(&granted_audiences);
+    let user = users::by_id(&service.database, new.user).await?.ok_or_else(OAuthError::invalid_grant)?;
+    let refreshable = client.allows_grant(GrantType::RefreshToken);
+    let grant = NewGrant {
+        id: new.grant,
+        session: new.session,
+        user: new.user,
+        client_id: client.id.clone(),
+        scope: scope.clone(),
+        audiences: granted_audiences,
+        claims: serde_json::to_string(&new.claims).map_err(Problem::internal)?,
+        // A confidential client's refresh token is bound to the client's own proof (RFC 9449, section 5).
+        dpop_jkt: bound_to.filter(|_| client.is_public()).map(|key| key.to_string()),
+        refreshable,
+    };
+    let begun = grants::begin(service, grant, by).await?;
+    let (grant, session) = begun.ok_or_else(OAuthError::invalid_grant)?;
+    // A session of an account that has changed since is about to end, if it has not yet.
+    if !end_session::is_current(&user, &session) || codes::is_betrayed(service, grant.id).await? {
+        grants::end(service, &grant, grants::EndOfGrant::NotGiven, by).await?;
+        return Err(OAuthError::invalid_grant());
+    }
+    let (audiences, scope) = (&audiences, &scope);
+    let to = ToClient { user: &user, session: &session, grant: &grant, audiences, scope, bound_to: *bound_to };
+    let tokens = issue::to_client(service, &to, refreshable.then_some(1))?;
+    with_id_token(service, client, &to, tokens, new.nonce.as_deref(), &new.claims)
+}
+
+/// Adds the ID token that an OpenID scope comes with.
+fn with_id_token(
+    service: &AuthService,
+    client: &Client,
+    to: &ToClient<'_>,
+    tokens: ClientTokens,
+    nonce: Option<&str>,
+    claims: &RequestedClaims,
+) -> Result<ClientTokens, OAuthError> {
+    if !to.scope.has(OPENID) {
+        return Ok(tokens);
+    }
+    let (user, session, access_token) = (to.user, to.session, &*tokens.access_token);
+    let id_token = id_token::write(service, &NewIdToken { client, user, session, nonce, access_token, claims })?;
+    Ok(tokens.with_id_token(id_token))
+}
+
+fn grant_type(form: &Form) -> Result<GrantType, OAuthError> {
+    let text = form.required("grant_type")?;
+    serde_json::from_value(text.into()).map_err(|_| unsupported())
+}
+
+fn unsupported() -> OAuthError {
+    OAuthError::new("unsupported_grant_type", "this grant_type is not supported")
+}

@@ -1,0 +1,109 @@
+//! `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693): a service that was called by a user calls
+//! another in the user's name, with a token that is for that one alone and that names who acts.
+
+use shared::session::{Session, StoreUnavailable};
+use shared::token::{Actor, Subject, UserToken, VerifiedToken};
+
+use super::TokenRequest;
+use crate::AuthService;
+use crate::authorization::request;
+use crate::clients::Client;
+use crate::end_session;
+use crate::issue::{self, ClientTokens, OnBehalf};
+use crate::oauth_error::OAuthError;
+use crate::scopes::Words;
+use crate::storage::users;
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
+    let TokenRequest { service, client, form, .. } = request;
+    if client.is_public() {
+        return Err(OAuthError::new("unauthorized_client", "a public client cannot exchange tokens"));
+    }
+    refuse_other_kinds(request)?;
+    let subject = subject_token(request).await?;
+    let session = session(service, &subject).await?.ok_or_else(OAuthError::invalid_grant)?;
+    let user = users::by_id(&service.database, subject.user).await?.ok_or_else(OAuthError::invalid_grant)?;
+    if !end_session::is_current(&user, &session) {
+        return Err(OAuthError::invalid_grant());
+    }
+    let scope = scope(request, &subject)?;
+    let audiences = request::read_targets(form, &scope, &service.api_scopes, service.own_audience())?;
+    let actor = actor(client, &subject)?;
+    let on_behalf = OnBehalf {
+        client_id: &client.id,
+        user: &user,
+        session: &session,
+        subject: &subject,
+        actor,
+        bound_to: request.bound_to,
+    };
+    Ok(issue::on_behalf(service, &on_behalf, &audiences, &scope)?)
+}
+
+/// The user's session, as the store knows it; where nobody keeps sessions, as the token tells, unless it was ended.
+async fn session(service: &AuthService, subject: &UserToken) -> Result<Option<Session>, StoreUnavailable> {
+    if service.sessions.keeps_sessions() {
+        return service.sessions.load(subject.session).await;
+    }
+    let is_denied = match &service.deny_list {
+        Some(list) => list.has(subject.session).await?,
+        None => false,
+    };
+    Ok((!is_denied).then(|| subject.as_session()))
+}
+
+/// Only access tokens are taken, and given; the one who acts is the client itself.
+fn refuse_other_kinds(request: &TokenRequest<'_>) -> Result<(), OAuthError> {
+    let form = request.form;
+    if form.required("subject_token_type")? != ACCESS_TOKEN {
+        return Err(OAuthError::invalid_request("the only subject_token_type is that of access tokens"));
+    }
+    if form.get("requested_token_type").is_some_and(|wanted| wanted != ACCESS_TOKEN) {
+        return Err(OAuthError::invalid_request("the only requested_token_type is that of access tokens"));
+    }
+    if form.get("actor_token").is_some() {
+        return Err(OAuthError::invalid_request("an actor_token is not taken: the one who acts is the client"));
+    }
+    Ok(())
+}
+
+/// The user's token, where it was issued to this client or is for the service that this client is.
+async fn subject_token(request: &TokenRequest<'_>) -> Result<std::sync::Arc<UserToken>, OAuthError> {
+    let text = request.form.required("subject_token")?;
+    let Ok(VerifiedToken::User(token)) = request.single_sign_on.verify_any_audience(text) else {
+        return Err(OAuthError::invalid_grant());
+    };
+    let client = &request.client;
+    if token.client_id != client.id
+        && !issue::audience_of(request.service, text).is_some_and(|services| services.has(&client.id))
+    {
+        return Err(OAuthError::invalid_grant());
+    }
+    Ok(token)
+}
+
+/// The client acts now, before it whoever did; a chain that no service would read is not made longer.
+fn actor(client: &Client, subject: &UserToken) -> Result<Actor, OAuthError> {
+    let actor = Actor { sub: Subject::Client(client.id.clone()), act: subject.actor.clone().map(Box::new) };
+    if actor.chain().count() > Actor::MOST {
+        return Err(OAuthError::invalid_request("too many have acted one for the other"));
+    }
+    Ok(actor)
+}
+
+/// What was asked for, within what the client may have; a stranger's client also within what the user gave it.
+fn scope(request: &TokenRequest<'_>, subject: &UserToken) -> Result<Words, OAuthError> {
+    let client = &request.client;
+    let may: Words = client.scope().iter().map(String::as_str).collect();
+    let mut may = may.within(&request.service.api_scopes.words());
+    if !client.first_party {
+        may = may.within(&subject.scope.iter().map(String::as_str).collect());
+    }
+    let scope = request.form.get("scope").map_or(may.clone(), Words::split);
+    if scope.is_empty() || !scope.is_within(&may) {
+        return Err(OAuthError::new("invalid_scope", "the scope is unknown, or wider than it may be"));
+    }
+    Ok(scope)
+}

@@ -1,0 +1,208 @@
+//! Passwords: what may be one, and how one is hashed and checked. Never prints one, and never keeps one longer than a
+//! request.
+
+mod hashing;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+
+pub use self::hashing::{NICENESS as HASHING_NICENESS, PARAMS as HASH_PARAMS, PasswordHasher, TooBusy, Verified};
+
+const MIN_BYTES: usize = 8;
+const MAX_BYTES: usize = 1024;
+
+/// The 3,000 most common passwords of 8 characters or more, in lower case (OWASP ASVS 5.0, 6.2.4).
+static COMMON: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("../common_passwords.txt").lines().filter(|line| !line.starts_with('#')).collect());
+
+/// A password that somebody presents: at most 1,024 bytes, taken as it is. Nothing is trimmed, folded or cut.
+#[derive(Clone, utoipa::ToSchema)]
+#[schema(value_type = String, format = Password, max_length = 1024)]
+pub struct Password(SecretString);
+
+/// A password that an account may get: 8 to 1,024 bytes, and none of the most common. No rule of composition.
+#[derive(Clone, utoipa::ToSchema)]
+#[schema(value_type = String, format = Password, min_length = 8, max_length = 1024)]
+pub struct NewPassword(Password);
+
+/// Why a text is no password, or none for an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPassword {
+    #[error("a password has at least {MIN_BYTES} bytes")]
+    TooShort,
+    #[error("a password has at most {MAX_BYTES} bytes")]
+    TooLong,
+    #[error("this is one of the most common passwords, which are tried first")]
+    TooCommon,
+}
+
+impl Password {
+    /// # Errors
+    /// It is too long, whatever it is: that is refused before any work.
+    pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
+        (text.len() <= MAX_BYTES).then(|| Self(text.into())).ok_or(InvalidPassword::TooLong)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.expose_secret().as_bytes()
+    }
+}
+
+impl NewPassword {
+    /// # Errors
+    /// It is too short, too long or too common.
+    pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
+        let password = Password::parse(text)?;
+        if text.len() < MIN_BYTES {
+            return Err(InvalidPassword::TooShort);
+        }
+        if COMMON.contains(text.to_lowercase().as_str()) {
+            return Err(InvalidPassword::TooCommon);
+        }
+        Ok(Self(password))
+    }
+
+    /// Makes one up: 120 random bits, in 20 characters.
+    pub fn make_up() -> Self {
+        let mut bytes = [0; 15];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+        Self(Password(URL_SAFE_NO_PAD.encode(bytes).into()))
+    }
+
+    /// To show it once to whoever asked to make it up.
+    pub fn expose(&self) -> &str {
+        self.0.0.expose_secret()
+    }
+}
+
+impl From<NewPassword> for Password {
+    fn from(password: NewPassword) -> Self {
+        password.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password([secret])")
+    }
+}
+
+impl fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewPassword([secret])")
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = secret_text(deserializer)?;
+        Self::parse(text.expose_secret()).map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for NewPassword {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = secret_text(deserializer)?;
+        Self::parse(text.expose_secret()).map_err(de::Error::custom)
+    }
+}
+
+/// Reads a secret from a body. A value of another type is refused without being quoted, as serde would do: a password
+/// may be all digits, and forgotten quotes must not put it into an error.
+///
+/// # Errors
+/// It is no text.
+pub(crate) fn secret_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = SecretString;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretString, E> {
+            Ok(text.into())
+        }
+
+        fn visit_bool<E: de::Error>(self, _: bool) -> Result<SecretString, E> {
+            Err(E::invalid_type(Unexpected::Other("boolean"), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretString, E> {
+            Err(E::invalid_type(Unexpected::Other("number"), &self))
+        }
+
+        fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretString, E> {
+            Err(E::invalid_type(Unexpected::Other("number"), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretString, E> {
+            Err(E::invalid_type(Unexpected::Other("number"), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_is_long_enough_and_uncommon() {
+        for (text, expected) in [
+            ("", InvalidPassword::TooShort),
+            ("seven77", InvalidPassword::TooShort),
+            ("password", InvalidPassword::TooCommon),
+            ("PassWord", InvalidPassword::TooCommon),
+            ("12345678", InvalidPassword::TooCommon),
+            ("greyhoun", InvalidPassword::TooCommon),
+            (&"x".repeat(1025), InvalidPassword::TooLong),
+        ] {
+            assert_eq!(NewPassword::parse(text).err(), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_composition_is_asked_and_any_character_is_taken() {
+        for text in
+            ["eight  8", "        ", "\u{1f511}\u{1f511}", "a\u{0}bcdefgh", " led by a blank", &"x".repeat(1024)]
+        {
+            let password = NewPassword::parse(text).expect(text);
+            assert_eq!(password.expose(), text, "it is kept as it is");
+        }
+    }
+
+    #[test]
+    fn the_list_has_three_thousand_passwords() {
+        assert_eq!(COMMON.len(), 3_000);
+        assert!(COMMON.iter().all(|text| text.len() >= MIN_BYTES && text.to_lowercase() == **text));
+    }
+
+    #[test]
+    fn made_up_passwords_are_good_ones() {
+        let (one, two) = (NewPassword::make_up(), NewPassword::make_up());
+        assert!(NewPassword::parse(one.expose()).is_ok());
+        assert_ne!(one.expose(), two.expose());
+    }
+
+    #[test]
+    fn neither_debug_nor_an_error_shows_a_password() {
+        let password = NewPassword::parse("correct horse").expect("a good one");
+        assert!(!format!("{password:?}").contains("horse"));
+        for body in ["8675309123", "-8675309123", "8675309123.5", "[8675309123]", "{\"8675309123\":1}", "true", "null"]
+        {
+            let error = serde_json::from_str::<NewPassword>(body).expect_err(body).to_string();
+            assert!(!error.contains("8675309123"), "{error}");
+        }
+    }
+}

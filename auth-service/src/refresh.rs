@@ -1,0 +1,130 @@
+//! A refresh token becomes new tokens: MAC, account, rotation, in this order. So garbage never reaches the store, and a
+//! database that is away never costs a client its only token.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::WWW_AUTHENTICATE;
+use secrecy::{ExposeSecret, SecretString};
+use shared::problem::Problem;
+use shared::session::{EndReason, Rotation, Session};
+use shared::token::PLATFORM_CLIENT;
+
+use crate::AuthService;
+use crate::end_session;
+use crate::issue::{TokenResponse, issue};
+use crate::refresh_token::RefreshToken;
+use crate::self_contained;
+use crate::storage::audit::{Act, Actor, By, Entry};
+use crate::storage::grants::{self, Grant, GrantId};
+use crate::storage::users::{self, User};
+
+/// Rotates the refresh token. The one before is answered with the same successor for `REFRESH_GRACE`; an older one ends
+/// the session, for a copy is in a stranger's hands.
+///
+/// # Errors
+/// 401 `invalid_refresh_token`; 503 when something needed does not answer: then the token is still good.
+pub async fn refresh(service: &AuthService, text: &SecretString, by: &By) -> Result<TokenResponse, Problem> {
+    if self_contained::is_demanded(service) {
+        let resumed = self_contained::resume(service, text).await?;
+        count(if resumed.is_some() { "rotated" } else { "gone" });
+        let (user, session) = resumed.ok_or_else(invalid_refresh_token)?;
+        return issue(service, &user, &session, 1);
+    }
+    if read(service, text)?.client != PLATFORM_CLIENT {
+        return Err(invalid_refresh_token());
+    }
+    let Rotated { user, session, generation } = rotate(service, text, by).await?;
+    issue(service, &user, &session, generation)
+}
+
+/// What a rotation leads to: the account as it is now, and the generation that is good from now on.
+pub struct Rotated {
+    pub user: User,
+    pub session: Session,
+    pub generation: u64,
+}
+
+/// The grant that a client's refresh token belongs to, if it has not ended: nothing is rotated yet.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn grant_of(service: &AuthService, text: &SecretString) -> Result<Option<Grant>, Problem> {
+    let Some(token) = service.refresh_tokens.read(text.expose_secret()) else { return Ok(None) };
+    let Ok(id) = token.client.parse::<GrantId>() else { return Ok(None) };
+    let grant = grants::by_id(&service.database, id).await?;
+    Ok(grant.filter(|grant| grant.ended_at.is_none() && grant.session.0 == token.session))
+}
+
+/// Rotates a refresh token, whoever's it is.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn rotate(service: &AuthService, text: &SecretString, by: &By) -> Result<Rotated, Problem> {
+    let token = read(service, text)?;
+    let Some((user, session)) = live_account(service, &token, by).await? else {
+        count("gone");
+        return Err(invalid_refresh_token());
+    };
+    let grace = service.rules.refresh_grace;
+    match service.sessions.rotate(session.id, &token.client, token.generation, grace).await? {
+        Rotation::Rotated { session, generation } => {
+            count("rotated");
+            Ok(Rotated { user, session, generation })
+        }
+        Rotation::Repeated { session, generation } => {
+            count("repeated");
+            Ok(Rotated { user, session, generation })
+        }
+        Rotation::Stolen { session } => Err(stolen(service, &session, by).await),
+        Rotation::Gone => {
+            count("gone");
+            Err(invalid_refresh_token())
+        }
+    }
+}
+
+/// Reads a refresh token of ours.
+///
+/// # Errors
+/// 401 `invalid_refresh_token`.
+pub fn read(service: &AuthService, text: &SecretString) -> Result<RefreshToken, Problem> {
+    service.refresh_tokens.read(text.expose_secret()).ok_or_else(|| {
+        count("malformed");
+        invalid_refresh_token()
+    })
+}
+
+/// The account as it is now. One that is locked, gone, or has changed since the login ends the session.
+async fn live_account(
+    service: &AuthService,
+    token: &RefreshToken,
+    by: &By,
+) -> Result<Option<(User, Session)>, Problem> {
+    let Some(session) = service.sessions.load(token.session).await? else { return Ok(None) };
+    let user = users::by_id(&service.database, session.user).await?;
+    if let Some(user) = user.filter(|user| end_session::is_current(user, &session)) {
+        return Ok(Some((user, session)));
+    }
+    end_session::end(service, session.id, EndReason::AccountChanged, by).await?;
+    Ok(None)
+}
+
+async fn stolen(service: &AuthService, session: &Session, by: &By) -> Problem {
+    count("stolen");
+    tracing::warn!(user = %session.user, session = %session.id, "a refresh token was used again: the session has ended");
+    let entry = Entry::refused(Act::Refresh, by, "refresh_token_reused").subject(session.user).session(session.id);
+    service.record_or_log(&entry).await;
+    let by = By { actor: Actor::Service, ..by.clone() };
+    end_session::note_ended(service, session.user, session.id, EndReason::RefreshTokenReused, &by).await;
+    invalid_refresh_token()
+}
+
+/// One answer for all reasons: a thief is not told which it was.
+fn invalid_refresh_token() -> Problem {
+    let detail = "the refresh token is not valid, or its session has ended; sign in again";
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_refresh_token", detail)
+        .header(WWW_AUTHENTICATE, "Bearer error=\"invalid_refresh_token\"")
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("roam_refreshes_total", "outcome" => outcome).increment(1);
+}

@@ -1,0 +1,189 @@
+//! The service's parts, opened and put together. Decides nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use ipnet::IpNet;
+use secrecy::ExposeSecret as _;
+use shared::authentication::strategy::{Credential, Place, Strategy};
+use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
+use shared::clock::Clock;
+use shared::database::Database;
+use shared::key_value::{KeyValueStore, RedisKeyValueStore};
+use shared::problem::Problem;
+use shared::redis::Redis;
+use shared::request::TrustedProxies;
+use shared::session::{DenyList, NoSessionStore, RedisSessionStore, SessionStore, StoreUnavailable};
+
+use crate::back_channel::BackChannel;
+use crate::clients::WebAddress;
+use crate::clients::fetch::Fetch;
+use crate::clients::registration::RegistrationRules;
+use crate::clients::remote_keys::RemoteKeys;
+use crate::config::{Config, SessionRules, Stores};
+use crate::end_session::Unsettled;
+use crate::password::PasswordHasher;
+use crate::refresh_token::RefreshTokens;
+use crate::scopes::ApiScopes;
+use crate::seal::MasterKeys;
+use crate::signing_keys::SigningKeys;
+use crate::storage::MIGRATIONS;
+use crate::storage::audit::{self, Entry};
+use crate::throttle::Throttle;
+
+/// How long a start waits for a Redis that does not answer, and between two tries.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+const START_PAUSE: Duration = Duration::from_millis(250);
+
+/// What acts work with. Opened without a listener, it serves the command line too.
+pub struct AuthService {
+    pub database: Database,
+    pub sessions: Arc<dyn SessionStore>,
+    pub key_values: Arc<dyn KeyValueStore>,
+    pub throttle: Throttle,
+    pub hasher: PasswordHasher,
+    pub keys: SigningKeys,
+    pub fetch: Arc<Fetch>,
+    pub client_keys: RemoteKeys,
+    pub registration: RegistrationRules,
+    pub refresh_tokens: RefreshTokens,
+    pub issuer: String,
+    pub audiences: Vec<String>,
+    pub api_scopes: ApiScopes,
+    pub cookie_secure: bool,
+    pub strategy: Strategy,
+    pub session_cookie: SessionCookie,
+    /// Where the session itself is in the cookie.
+    pub cookie_keys: Option<CookieKeys>,
+    /// The sessions that were ended, where nothing else remembers that: as long as a refresh token may be shown.
+    pub deny_list: Option<DenyList>,
+    name: &'static str,
+    pub rules: SessionRules,
+    pub back_channel: BackChannel,
+    pub unsettled: Unsettled,
+    pub trusted_proxies: TrustedProxies,
+    pub admin_allowed_networks: Vec<IpNet>,
+    pub clock: Clock,
+}
+
+impl AuthService {
+    /// Opens the database and the stores, brings the tables up to date, and reads or makes the signing keys.
+    ///
+    /// # Errors
+    /// What is missing or does not answer, in words for an operator.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let master_keys = || MasterKeys::parse(&config.master_key).context("MASTER_KEY");
+        anyhow::ensure!(!config.master_key.expose_secret().is_empty(), "MASTER_KEY is not set");
+        let refresh_tokens = RefreshTokens::new(&master_keys()?);
+        let database = open_database(config).await?;
+        let (sessions, key_values) = open_stores(config).await?;
+        let is_token = config.strategy.credential() == Credential::BearerToken;
+        let keeps_list = is_token && config.strategy.place() == Place::Client && sessions.tells_of_endings();
+        let deny_list = keeps_list.then(|| DenyList::new(key_values.clone()));
+        let keys =
+            SigningKeys::open(database.clone(), master_keys()?, config.keys.clone(), config.clock.clone()).await?;
+        let fetch = Arc::new(Fetch::new(is_at_this_machine(&config.issuer))?);
+        Ok(Self {
+            database,
+            sessions,
+            throttle: Throttle::new(key_values.clone(), config.throttle.clone()),
+            key_values,
+            hasher: PasswordHasher::start(config.hash_threads, config.hash_queue)?,
+            keys,
+            client_keys: RemoteKeys::new(fetch.clone(), config.clock.clone()),
+            fetch,
+            registration: config.registration.clone(),
+            refresh_tokens,
+            issuer: config.issuer.clone(),
+            audiences: config.audiences.clone(),
+            api_scopes: config.api_scopes.clone(),
+            cookie_secure: config.cookie_secure,
+            strategy: config.strategy,
+            session_cookie: config.session_cookie.clone(),
+            cookie_keys: config.cookie_keys.clone(),
+            deny_list,
+            name: config.server.name,
+            rules: config.sessions.clone(),
+            back_channel: BackChannel::new(config.back_channel.clone()),
+            unsettled: Unsettled::default(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            admin_allowed_networks: config.admin_allowed_networks.clone(),
+            clock: config.clock.clone(),
+        })
+    }
+
+    /// This service's own name as an audience: tokens for it open userinfo and the account.
+    pub fn own_audience(&self) -> &'static str {
+        self.name
+    }
+
+    /// Writes to the audit, or refuses: what cannot be written down must not happen.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn record(&self, entry: &Entry) -> Result<(), Problem> {
+        Ok(audit::write(&self.database, self.clock.now(), entry).await?)
+    }
+
+    /// Writes to the audit what has happened already and must not be held back by it. Without the database, the log is
+    /// the audit.
+    pub(crate) async fn record_or_log(&self, entry: &Entry) {
+        if let Err(error) = audit::write(&self.database, self.clock.now(), entry).await {
+            tracing::error!(%error, ?entry, "an entry is missing from the audit");
+        }
+    }
+}
+
+/// Whether the platform runs on a developer's machine, for that machine.
+fn is_at_this_machine(issuer: &str) -> bool {
+    issuer.parse::<WebAddress>().is_ok_and(|address| address.is_this_machine())
+}
+
+/// Opens the service's database and brings its tables up to date.
+///
+/// # Errors
+/// It does not answer, or a migration fails.
+pub async fn open_database(config: &Config) -> anyhow::Result<Database> {
+    anyhow::ensure!(!config.database_url.is_empty(), "DATABASE_URL is not set");
+    let opened = Database::open(&config.database_url, config.database_connections).await;
+    let database = opened.context("the database of DATABASE_URL cannot be opened")?;
+    database.migrate(&MIGRATIONS).await.context("the tables could not be brought up to date")?;
+    Ok(database)
+}
+
+async fn open_stores(config: &Config) -> anyhow::Result<(Arc<dyn SessionStore>, Arc<dyn KeyValueStore>)> {
+    match &config.stores {
+        Stores::Embedded(embedded) => Ok((embedded.sessions.clone(), embedded.key_values.clone())),
+        Stores::Redis(url) => {
+            let redis = Redis::open(url).context("REDIS_URL")?;
+            check(&redis).await.context("the Redis of REDIS_URL")?;
+            let feed_window = config.remember();
+            let sessions = Arc::new(RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window));
+            let key_values = Arc::new(RedisKeyValueStore::new(redis, config.clock.clone()));
+            if config.strategy.place() != Place::Client {
+                return Ok((sessions, key_values));
+            }
+            let mode = match config.strategy.credential() {
+                Credential::SealedCookie => DenyListMode::Feed,
+                Credential::SessionCookie | Credential::BearerToken => config.deny_list,
+            };
+            let endings = mode.endings(sessions, key_values.clone());
+            Ok((Arc::new(NoSessionStore::new(config.clock.clone(), endings)), key_values))
+        }
+    }
+}
+
+/// Refuses a Redis that would lose revocations. One that does not answer may be starting too, or be busy: it gets a while.
+async fn check(redis: &Redis) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        match redis.check_eviction_policy().await {
+            Err(error) if error.is::<StoreUnavailable>() && started.elapsed() < START_PATIENCE => {
+                tracing::warn!(error = format!("{error:#}"), "the start waits for Redis");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            checked => return checked,
+        }
+    }
+}

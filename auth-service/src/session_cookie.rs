@@ -1,0 +1,68 @@
+//! The login of a client that shows a cookie with each request: one that leads to a session, or one that holds it. How it
+//! begins, and how the cookie is forgotten; the cookies themselves are `shared`'s, for every service reads them.
+
+use actix_web::cookie::Cookie;
+use shared::authentication::strategy::Credential;
+use shared::authentication::{SealedCookie, SessionCookie};
+use shared::problem::Problem;
+use shared::session::{EndReason, Session, epoch_attribute};
+use shared::token::VerifiedToken;
+
+use crate::AuthService;
+use crate::end_session;
+use crate::epoch;
+use crate::sign_in::{self, Attempt};
+use crate::storage::users::User;
+
+/// A session that has begun, and the client's cookie.
+pub struct SignedIn {
+    pub user: User,
+    pub session: Session,
+    pub cookie: Cookie<'static>,
+}
+
+/// Signs in under a new id and a new cookie; the session that the client's cookie led to `before` ends (session fixation).
+///
+/// # Errors
+/// As [`sign_in::sign_in`]; 409 `session_too_large` for a session that no cookie holds.
+pub async fn sign_in(
+    service: &AuthService,
+    attempt: Attempt,
+    before: Option<VerifiedToken>,
+) -> Result<SignedIn, Problem> {
+    let by = attempt.by();
+    let signed_in = match &service.cookie_keys {
+        Some(keys) => {
+            let sealed = SealedCookie { cookie: service.session_cookie.clone(), keys: keys.clone() };
+            begin_sealed(service, attempt, &sealed).await?
+        }
+        None => begin_kept(service, attempt).await?,
+    };
+    if let Some(before) = before.and_then(|token| token.session()) {
+        end_session::end(service, before, EndReason::Logout, &by).await?;
+    }
+    Ok(signed_in)
+}
+
+async fn begin_kept(service: &AuthService, attempt: Attempt) -> Result<SignedIn, Problem> {
+    let (opened, secret) = SessionCookie::secret();
+    let (user, session) = sign_in::sign_in(service, attempt, [opened]).await?;
+    let cookie = service.session_cookie.of(&session, &secret);
+    Ok(SignedIn { user, session, cookie })
+}
+
+async fn begin_sealed(service: &AuthService, attempt: Attempt, sealed: &SealedCookie) -> Result<SignedIn, Problem> {
+    let user = sign_in::prove(service, &attempt).await?;
+    let epoch = epoch_attribute(epoch::of(user.id, user.version));
+    let session = sign_in::begin(service, &user, &attempt, [epoch]).await?;
+    let cookie = sealed.of(&session)?;
+    Ok(SignedIn { user, session, cookie })
+}
+
+/// The cookies that make a client forget its session; none where the strategy has no cookie.
+pub fn forget(service: &AuthService) -> Vec<Cookie<'static>> {
+    match service.strategy.credential() {
+        Credential::SessionCookie | Credential::SealedCookie => service.session_cookie.forget(),
+        Credential::BearerToken => Vec::new(),
+    }
+}

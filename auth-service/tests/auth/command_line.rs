@@ -1,0 +1,171 @@
+//! The program's commands, as an operator gives them.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{App, PASSWORD, Place};
+
+pub(crate) fn program(place: Option<&Place>, arguments: &[&str], input: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-service"));
+    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(place) = place {
+        command.envs(place.settings());
+    }
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn every_missing_setting_is_named_at_once() {
+    let (started, text) = program(None, &[], "");
+    assert!(!started);
+    for name in ["DATABASE_URL", "REDIS_URL", "MASTER_KEY"] {
+        assert!(text.contains(&format!("{name} is not set")), "{text}");
+    }
+}
+
+#[test]
+fn config_prints_every_setting_and_no_secret() {
+    let place = Place::embedded();
+    let (_, text) = program(Some(&place), &["config"], "");
+    for name in [
+        "AUTH_ADDR",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "ISSUER",
+        "JWKS_URL",
+        "SESSION_STRATEGY",
+        "ACCESS_TOKEN_TTL",
+        "REFRESH_IDLE_TTL",
+        "REFRESH_ABSOLUTE_TTL",
+        "REFRESH_GRACE",
+        "MAX_SESSIONS_PER_USER",
+        "SESSION_LIMIT_POLICY",
+        "MASTER_KEY",
+        "ADMIN_EMAIL",
+        "ADMIN_PASSWORD",
+        "TRUSTED_PROXIES",
+        "ADMIN_ALLOWED_NETWORKS",
+        "SIGNING_ALG",
+        "KEY_ROTATION",
+        "KEY_PUBLISH_LEAD",
+        "LOGIN_ATTEMPTS_PER_ACCOUNT",
+        "FIRST_CLIENTS",
+        "CLIENT_REGISTRATION",
+        "CLIENT_REGISTRATION_SCOPE",
+        "MAX_REGISTERED_CLIENTS",
+        "STEP_UP_AFTER",
+        "LOG_FORMAT",
+    ] {
+        assert!(text.contains(name), "{name} is missing from:\n{text}");
+    }
+    assert!(!text.contains(crate::harness::MASTER_KEY) && !text.contains(crate::harness::ADMIN_PASSWORD), "{text}");
+}
+
+#[test]
+fn settings_that_do_not_fit_each_other_are_refused() {
+    let mut settings = Place::embedded().settings();
+    for (name, value) in [
+        ("ACCESS_TOKEN_TTL", "2h"),
+        ("REFRESH_ABSOLUTE_TTL", "1d"),
+        ("REFRESH_GRACE", "5m"),
+        ("MAX_SESSIONS_PER_USER", "0"),
+        ("KEY_PUBLISH_LEAD", "29s"),
+        ("KEY_ROTATION", "50s"),
+        ("ISSUER", "ftp://x"),
+        ("ADMIN_PASSWORD", "password"),
+        ("SIGNING_ALG", "HS256"),
+        ("CLIENT_REGISTRATION", "open"),
+        ("CLIENT_REGISTRATION_SCOPE", "openid admin"),
+        ("MASTER_KEY", "c2hvcnQ="),
+        ("SESSION_LIMIT_POLICY", "maybe"),
+        ("ADMIN_EMAIL", "root"),
+    ] {
+        settings.push((name.to_owned(), value.to_owned()));
+    }
+    let mut settings = shared::config::Settings::from_pairs(settings);
+    auth_service::Config::read(&mut settings, None);
+    let text = settings.finish().unwrap_err().to_string();
+    for name in [
+        "ACCESS_TOKEN_TTL",
+        "REFRESH_ABSOLUTE_TTL",
+        "REFRESH_GRACE",
+        "MAX_SESSIONS_PER_USER",
+        "KEY_PUBLISH_LEAD",
+        "KEY_ROTATION",
+        "ISSUER",
+        "ADMIN_PASSWORD",
+        "SIGNING_ALG",
+        "CLIENT_REGISTRATION:",
+        "CLIENT_REGISTRATION_SCOPE",
+        "MASTER_KEY",
+        "SESSION_LIMIT_POLICY",
+        "ADMIN_EMAIL",
+        "REDIS_URL",
+    ] {
+        assert!(text.contains(name), "{name} is missing from:\n{text}");
+    }
+    assert!(!text.contains("c2hvcnQ="), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_work_beside_the_running_service() {
+    let Some(app) = App::on_servers(|_| {}).await else { return };
+    let run = |arguments: &[&str], input: &str| {
+        let (good, text) = program(Some(&app.place), arguments, input);
+        assert!(good, "{arguments:?}: {text}");
+        text
+    };
+    run(&["migrate"], "");
+
+    let text = run(&["user", "create", "Made.Up@example.com"], "");
+    let made_up = text.lines().find_map(|line| line.split_once("with the password ")).unwrap().1.trim().to_owned();
+    assert_eq!(app.log_in("made.up@example.com", &made_up).await.status, 200);
+    assert_eq!(text.matches(&made_up).count(), 1, "it is shown once");
+    let text = run(&["user", "create", "given@example.com", "user", "support"], &format!("{PASSWORD}\n"));
+    assert!(!text.contains(PASSWORD), "{text}");
+    let given = app.sign_in("given@example.com", PASSWORD).await;
+    assert_eq!(app.get("/auth/me", &given.access).await.body["roles"], json!(["support", "user"]));
+    for (email, input) in [
+        ("given@example.com", "another good one"),
+        ("no address", ""),
+        ("x@example.com", "short"),
+        ("x@example.com", "password1"),
+    ] {
+        assert!(!program(Some(&app.place), &["user", "create", email], input).0, "{email} {input}");
+    }
+
+    run(&["user", "set-roles", "given@example.com", "user", "admin"], "");
+    app.is_refused(&given.access).await;
+    let given = app.sign_in("given@example.com", PASSWORD).await;
+    assert_eq!(app.get("/admin/users", &given.access).await.status, 200);
+
+    let text = run(&["sessions", "end", &given.session], "");
+    assert!(text.contains("1 session(s) ended"), "{text}");
+    app.is_refused(&given.access).await;
+    let (one, two) =
+        (app.sign_in("given@example.com", PASSWORD).await, app.sign_in("given@example.com", PASSWORD).await);
+    let text = run(&["sessions", "end", "given@example.com"], "");
+    assert!(text.contains("2 session(s) ended"), "{text}");
+    app.is_refused(&one.access).await;
+    assert_eq!(app.refresh(&two.refresh).await.status, 401);
+
+    let keys = async || {
+        app.service.keys.reload().await.unwrap();
+        app.send(app.request(Method::GET, "/.well-known/jwks.json")).await.body["keys"].as_array().unwrap().len()
+    };
+    run(&["keys", "rotate"], "");
+    assert!(run(&["keys", "rotate"], "").contains("was on its way already"));
+    assert_eq!(keys().await, 6, "two of each algorithm");
+    run(&["keys", "rotate", "--at-once"], "");
+    assert_eq!(keys().await, 3);
+    let text = run(&["keys", "rotate", "--alg", "ES256"], "");
+    assert!(text.contains("ES256 key") && !text.contains("EdDSA key"), "{text}");
+    assert_eq!(keys().await, 4);
+    assert!(!program(Some(&app.place), &["keys", "rotate", "--alg", "HS256"], "").0);
+}

@@ -1,0 +1,126 @@
+//! The strategy `jwt`: nobody keeps a session, and what that gives up is said and not hidden.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_service::{Config, EmbeddedStores, Stores};
+use reqwest::Method;
+use serde_json::json;
+use shared::authentication::DenyListMode;
+use shared::authentication::strategy::Strategy;
+use shared::session::{NoSessionStore, SessionId, UserId};
+
+use crate::harness::{App, PASSWORD, on_both};
+
+on_both! {
+    a_login_gives_tokens_that_are_good_until_they_expire with super::untold,
+    a_refresh_reads_the_account_again with super::untold,
+    an_ended_session_is_refused_by_the_feed with super::told_by_the_feed,
+    an_ended_session_is_refused_by_the_list with super::told_by_a_list,
+    an_ended_session_refreshes_no_more with super::told_by_the_feed,
+    what_needs_kept_sessions_says_why_it_cannot with super::untold,
+    an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing with super::untold,
+}
+
+fn untold(config: &mut Config) {
+    jwt(config, DenyListMode::Off);
+}
+
+fn told_by_the_feed(config: &mut Config) {
+    jwt(config, DenyListMode::Feed);
+}
+
+fn told_by_a_list(config: &mut Config) {
+    jwt(config, DenyListMode::Redis);
+}
+
+fn jwt(config: &mut Config, mode: DenyListMode) {
+    config.strategy = Strategy::Jwt;
+    config.deny_list = mode;
+    if let Stores::Embedded(EmbeddedStores { sessions, key_values }) = &config.stores {
+        let endings = mode.endings(sessions.clone(), key_values.clone());
+        let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
+        config.stores = Stores::Embedded(EmbeddedStores { sessions, key_values: key_values.clone() });
+    }
+}
+
+async fn a_login_gives_tokens_that_are_good_until_they_expire(app: App) {
+    let ada = app.somebody().await;
+    assert_eq!(app.get("/auth/me", &ada.access).await.body["email"], json!(ada.email));
+    assert_eq!(app.call(Method::POST, "/auth/logout", &ada.access).await.status, 204);
+    assert_eq!(app.get("/auth/me", &ada.access).await.status, 200, "nobody remembers that she has left");
+    app.clock.advance(Duration::from_secs(301));
+    assert_eq!(app.get("/auth/me", &ada.access).await.status, 401);
+    let renewed = app.refresh(&ada.refresh).await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text);
+    assert_eq!(renewed.body["session_id"], json!(ada.session), "the session goes on");
+    assert_eq!(app.get("/auth/me", renewed.body["access_token"].as_str().unwrap()).await.status, 200);
+    // Nothing is used up, for nobody could remember it.
+    assert_eq!(app.refresh(&ada.refresh).await.status, 200);
+    app.clock.advance(app.service.rules.absolute_ttl);
+    assert_eq!(app.refresh(&ada.refresh).await.status, 401, "a session has a greatest age");
+}
+
+async fn a_refresh_reads_the_account_again(app: App) {
+    let (ada, admin) = (app.somebody().await, app.administrator().await);
+    let lock = app.call(Method::POST, &format!("/admin/users/{}/lock", ada.id), &admin.access).await;
+    assert_eq!(lock.status, 200, "{}", lock.text);
+    assert_eq!(app.refresh(&ada.refresh).await.status, 401, "a locked account");
+    let ben = app.somebody().await;
+    let change = json!({"current_password": PASSWORD, "new_password": "another sentence of his"});
+    let request = app.request(Method::POST, "/auth/password").bearer_auth(&ben.access).json(&change);
+    assert_eq!(app.send(request).await.status, 204);
+    assert_eq!(app.refresh(&ben.refresh).await.status, 401, "the password has changed since");
+}
+
+async fn an_ended_session_is_refused_by_the_feed(app: App) {
+    let (ada, other) = (app.somebody().await, app.somebody().await);
+    assert_eq!(app.call(Method::POST, "/auth/logout", &ada.access).await.status, 204);
+    app.is_refused(&ada.access).await;
+    assert_eq!(app.get("/auth/me", &other.access).await.status, 200);
+}
+
+async fn an_ended_session_is_refused_by_the_list(app: App) {
+    let (ada, admin) = (app.somebody().await, app.administrator().await);
+    let kick = app.call(Method::DELETE, &format!("/admin/sessions/{}", ada.session), &admin.access).await;
+    assert_eq!(kick.status, 204, "{}", kick.text);
+    assert_eq!(app.get("/auth/me", &ada.access).await.status, 401, "the list is asked each time");
+    assert_eq!(app.get("/auth/me", &admin.access).await.status, 200);
+    // Nobody knows whether a session was ever there: denying another one is no error.
+    let never = SessionId::random_for(UserId::random());
+    assert_eq!(app.call(Method::DELETE, &format!("/admin/sessions/{never}"), &admin.access).await.status, 204);
+}
+
+async fn an_ended_session_refreshes_no_more(app: App) {
+    let ada = app.somebody().await;
+    let body = json!({"refresh_token": ada.refresh});
+    assert_eq!(app.post("/auth/logout", body).await.status, 204);
+    assert_eq!(app.refresh(&ada.refresh).await.status, 401);
+    app.clock.advance(Duration::from_secs(86_400));
+    assert_eq!(app.refresh(&ada.refresh).await.status, 401, "it is remembered as long as the token could be shown");
+}
+
+async fn what_needs_kept_sessions_says_why_it_cannot(app: App) {
+    let (ada, admin) = (app.somebody().await, app.administrator().await);
+    for (method, path, token) in [
+        (Method::GET, "/auth/sessions".to_owned(), &ada.access),
+        (Method::DELETE, format!("/auth/sessions/{}", ada.session), &ada.access),
+        (Method::POST, "/auth/logout-all".to_owned(), &ada.access),
+        (Method::GET, "/admin/sessions".to_owned(), &admin.access),
+        (Method::DELETE, format!("/admin/sessions/{}", ada.session), &admin.access),
+    ] {
+        let answer = app.call(method.clone(), &path, token).await;
+        assert_eq!((answer.status, answer.code()), (409, "strategy_cannot"), "{method} {path}: {}", answer.text);
+        assert!(answer.text.contains("nobody keeps sessions"), "{}", answer.text);
+    }
+    let page = app.send(app.request(Method::GET, "/sign-in").header("accept", "text/html")).await;
+    assert_eq!(page.status, 409, "a page cannot keep anybody signed in: {}", page.text);
+}
+
+async fn an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing(app: App) {
+    let ada = app.somebody().await;
+    assert_eq!(app.refresh(&ada.access).await.status, 401);
+    assert_eq!(app.get("/auth/me", &ada.refresh).await.status, 401);
+    let (head, mac) = ada.refresh.rsplit_once('.').unwrap();
+    assert_eq!(app.refresh(&format!("{head}.{}", mac.chars().rev().collect::<String>())).await.status, 401);
+}

@@ -1,0 +1,46 @@
+//! Starts the cart service with the settings of the environment, or prints them, or only brings its tables up to date.
+
+use clap::{Parser, Subcommand};
+use shared::config::Settings;
+use shared::database::Database;
+use shared::server;
+use shared::telemetry::{self, TelemetryConfig};
+
+/// The catalogue, stock and carts. Without a command it serves until SIGTERM or SIGINT.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print all settings with their value, where it came from, and their meaning.
+    Config,
+    /// Bring the database's tables up to date, and end.
+    Migrate,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let mut settings = Settings::from_env();
+    let config = cart_service::Config::read(&mut settings, None);
+    let telemetry = TelemetryConfig::read(&mut settings);
+    if let Some(Command::Config) = arguments.command {
+        #[expect(clippy::print_stdout, reason = "printing is what this command is for")]
+        {
+            print!("{}", settings.describe());
+        }
+        return settings.finish();
+    }
+    settings.finish()?;
+    let _telemetry = telemetry::start("cart-service", &telemetry)?;
+    if let Some(Command::Migrate) = arguments.command {
+        return cart_service::storage::migrate(&Database::open(&config.database_url, 1).await?).await;
+    }
+    let running = cart_service::start(config).await?;
+    server::until_stopped(vec![running]).await;
+    Ok(())
+}

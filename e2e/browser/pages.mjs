@@ -1,0 +1,122 @@
+// The pages beside the story: each is looked at as it is, as it refuses, and in the other language.
+
+import assert from 'node:assert/strict';
+import { completed, given, run } from './browser.mjs';
+import { shopper } from './shopper.mjs';
+
+async function pages() {
+  const ada = await shopper(given.language);
+  const { words, button, link } = ada;
+  const page = await ada.tab();
+  const see = async (address, name) => {
+    await page.goto(address);
+    await ada.look(page, name);
+  };
+
+  await page.goto(`${given.shop}/`);
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main', 'the first key leads past the header');
+  await see(`${given.shop}/basket`, 'basket-empty');
+  await see(`${given.shop}/?q=nothing-has-this-name`, 'nothing-found');
+  await see(`${given.shop}/nowhere`, 'not-found');
+  await see(`${given.account}/sign-in?flow=none`, 'sign-in-over');
+  await see(`${given.account}/sign-in`, 'sign-in-here');
+  await button(page, words.signIn).click();
+  await page.getByText(words.emailInvalid, { exact: true }).waitFor();
+  await ada.look(page, 'sign-in-again');
+  await link(page, words.createAccount).click();
+  await ada.isAt(page, given.account, /^\/register$/);
+  await button(page, words.createAccount).click();
+  await page.getByText(words.emailInvalid, { exact: true }).waitFor();
+  await ada.look(page, 'register-again');
+  completed('guests');
+
+  // Cookies are a host's own: whoever came by the address goes on by the name.
+  const byAddress = new URL(`${given.shop}/basket`);
+  byAddress.hostname = '127.0.0.1';
+  await page.goto(byAddress.href);
+  await ada.header(page, words.signIn).click();
+  await ada.signIn(page);
+  await ada.isAt(page, given.shop, /^\/basket$/);
+  await ada.isKnown(page);
+  await button(page, words.signOut).click();
+  await ada.isAt(page, given.shop, /^\/$/);
+  await ada.isGuest(page);
+  completed('by the address');
+
+  await page.goto(`${given.account}/sign-in`);
+  await ada.signIn(page);
+  await ada.isAt(page, given.account, /^\/account$/);
+  await see(`${given.account}/account/password`, 'password');
+  await see(`${given.account}/account/sessions`, 'sessions');
+  await see(`${given.account}/account/applications`, 'applications');
+  await see(`${given.account}/device`, 'device');
+  await see(`${given.account}/oauth2/logout`, 'log-out');
+  await see(`${given.orders}/checkout`, 'checkout-empty');
+  await see(`${given.orders}/nowhere`, 'orders-not-found');
+  completed('people who are signed in');
+
+  const ask = new URL(`${given.account}/oauth2/authorize`);
+  const asked = {
+    response_type: 'code',
+    client_id: given.client_id,
+    redirect_uri: given.redirect_uri,
+    scope: 'openid profile email orders',
+    code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM',
+    code_challenge_method: 'S256',
+    state: 'a-state',
+  };
+  for (const [name, value] of Object.entries(asked)) ask.searchParams.set(name, value);
+  await see(`${ask}&prompt=select_account`, 'select-account');
+  await see(`${ask}&prompt=consent`, 'consent');
+  await see(`${ask}&prompt=login`, 'confirm');
+  completed('on the way to a client');
+
+  // Nobody listens at the client's address: the browser's request is what counts.
+  let arrive;
+  const posted = new Promise((resolve) => {
+    arrive = resolve;
+  });
+  await page.route(given.redirect_uri, (route) => {
+    arrive(route.request());
+    return route.fulfill({ body: 'the client' });
+  });
+  await page.goto(`${ask}&prompt=consent&response_mode=form_post`);
+  await button(page, words.allow).click();
+  const request = await posted;
+  const answer = new URLSearchParams(request.postData());
+  assert.equal(request.method(), 'POST');
+  assert.deepEqual([...answer.keys()].sort(), ['code', 'iss', 'state']);
+  assert.equal(answer.get('state'), asked.state);
+  await page.waitForURL(given.redirect_uri);
+  completed('back at the client, by its form');
+
+  const asking = { client_id: given.client_id, scope: asked.scope };
+  const device = await fetch(`${given.account}/oauth2/device_authorization`, {
+    method: 'POST',
+    body: new URLSearchParams(asking),
+  });
+  const { verification_uri_complete: decision } = await device.json();
+  await page.goto(decision);
+  await button(page, words.goOn).click();
+  await button(page, words.allow).waitFor();
+  await ada.look(page, 'device-decision');
+  await button(page, words.allow).click();
+  await page.getByRole('status').waitFor();
+  await ada.look(page, 'device-allowed');
+  await see(`${given.account}/account/applications`, 'applications-with-access');
+  await button(page, words.withdraw).last().click();
+  await page.getByRole('status').waitFor();
+  completed('a device');
+
+  const other = { en: 'zh', zh: 'en' }[given.language];
+  await page.goto(`${given.shop}/?q=tea`);
+  await page.getByRole('contentinfo').getByRole('button').click();
+  await page.locator(`html[lang^="${other}"]`).waitFor();
+  await page.goto(`${given.account}/account`);
+  await page.locator(`html[lang^="${other}"]`).waitFor();
+  completed('the other language');
+}
+
+await run({ pages });

@@ -1,0 +1,42 @@
+//! The pages beside the story: those of the account, of refusals, and on the way to a client that others wrote.
+
+use e2e::world::expect;
+use e2e::{Service, World};
+use serde_json::json;
+
+use crate::chromium::{Chromium, LANGUAGES, given};
+
+/// Nobody listens there: the address is all that matters.
+const REDIRECT_URI: &str = "http://127.0.0.1/callback";
+
+#[tokio::test]
+async fn every_page_is_fit_to_be_seen_in_both_languages() {
+    let Some(chromium) = Chromium::for_test() else { return };
+    let world = World::all_in_one(&[]).await;
+    let admin = world.admin().await;
+    let client = json!({
+        "client_name": "Reading list",
+        "redirect_uris": [REDIRECT_URI],
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
+        "scope": "openid profile email orders",
+    });
+    let client = expect(201, admin.post(&admin.url(Service::Auth, "/admin/clients"), &client).await).body;
+    for language in LANGUAGES {
+        let mut given = given(&world.platform, language);
+        given["client_id"] = client["client_id"].clone();
+        given["redirect_uri"] = json!(REDIRECT_URI);
+        let steps = chromium.walk("pages.mjs", "pages", &given).await;
+        let expected = [
+            "guests",
+            "by the address",
+            "people who are signed in",
+            "on the way to a client",
+            "back at the client, by its form",
+            "a device",
+            "the other language",
+        ];
+        assert_eq!(steps, expected, "{language}");
+    }
+    world.finish();
+}

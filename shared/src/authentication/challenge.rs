@@ -1,0 +1,110 @@
+//! What a caller is told who is refused: the challenges of RFC 6750 (section 3), RFC 9449 (section 7.1) and RFC 9470.
+
+use actix_web::cookie::Cookie;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{SET_COOKIE, WWW_AUTHENTICATE};
+
+use super::credential::Scheme;
+use crate::problem::Problem;
+use crate::token::TokenError;
+use crate::token::dpop::{self, ProofError};
+
+/// Why a token that came with a request is refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refusal<'a> {
+    /// With the scheme that the challenge names.
+    Token(TokenError, Scheme),
+    Proof(ProofError),
+    Scope(&'a str, Scheme),
+}
+
+impl Refusal<'_> {
+    /// One word for a metric's label.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token(error, _) => error.as_str(),
+            Self::Proof(_) => "bad_proof",
+            Self::Scope(..) => "insufficient_scope",
+        }
+    }
+}
+
+impl From<Refusal<'_>> for Problem {
+    fn from(refusal: Refusal<'_>) -> Self {
+        match refusal {
+            Refusal::Token(error, sent) => refused(error, sent),
+            Refusal::Proof(error) => proof_refused(error),
+            Refusal::Scope(word, sent) => scope_needed(word, sent),
+        }
+    }
+}
+
+/// A challenge of one scheme. Parameters are constants and words without quotes.
+fn challenge(scheme: Scheme, parameters: &str) -> String {
+    match scheme {
+        Scheme::Bearer => format!("Bearer {parameters}"),
+        Scheme::Dpop => format!("DPoP {parameters}, algs=\"{}\"", dpop::ALGORITHMS.join(" ")),
+    }
+}
+
+/// 400 `invalid_request`: two credentials, of which one could be anybody's.
+pub(super) fn several() -> Problem {
+    let detail = "a request has one Authorization header";
+    let challenge = challenge(Scheme::Bearer, &format!("error=\"invalid_request\", error_description=\"{detail}\""));
+    Problem::bad_request("invalid_request", detail).header(WWW_AUTHENTICATE, challenge)
+}
+
+/// 401 without an error: nothing was sent that could be a token (RFC 6750, section 3.1).
+pub(super) fn missing(takes_proofs: bool) -> Problem {
+    let detail = "send an access token as a Bearer token";
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "authentication_required", detail);
+    let problem = problem.header(WWW_AUTHENTICATE, "Bearer");
+    if takes_proofs {
+        problem.header(WWW_AUTHENTICATE, format!("DPoP algs=\"{}\"", dpop::ALGORITHMS.join(" ")))
+    } else {
+        problem
+    }
+}
+
+/// 401 `session_ended`: the browser forgets the cookie, and comes as a guest the next time.
+pub(super) fn session_ended(forgotten: &[Cookie<'_>]) -> Problem {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "session_ended", "the session has ended; sign in again");
+    let problem = problem.header(WWW_AUTHENTICATE, "Bearer");
+    forgotten.iter().fold(problem, |problem, cookie| problem.header(SET_COOKIE, cookie.to_string()))
+}
+
+/// 401 `invalid_token` (RFC 6750, section 3.1), or 503 while no key is known: it fails closed.
+pub(super) fn refused(error: TokenError, sent: Scheme) -> Problem {
+    if error == TokenError::KeysUnavailable {
+        return Problem::unavailable("the issuer's key set", error);
+    }
+    let parameters = format!("error=\"invalid_token\", error_description=\"{error}\"");
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", error.to_string())
+        .header(WWW_AUTHENTICATE, challenge(sent, &parameters))
+}
+
+/// 401 `invalid_dpop_proof` (RFC 9449, section 7.1), or 503 while no more can be remembered.
+fn proof_refused(error: ProofError) -> Problem {
+    if error == ProofError::TooMany {
+        return Problem::unavailable("the memory of DPoP proofs", error);
+    }
+    let parameters = format!("error=\"invalid_dpop_proof\", error_description=\"{error}\"");
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_dpop_proof", error.to_string())
+        .header(WWW_AUTHENTICATE, challenge(Scheme::Dpop, &parameters))
+}
+
+/// 403 `insufficient_scope` (RFC 6750, section 3.1), with the scope that is needed.
+pub(super) fn scope_needed(scope: &str, sent: Scheme) -> Problem {
+    let challenge = challenge(sent, &format!("error=\"insufficient_scope\", scope=\"{scope}\""));
+    Problem::forbidden("insufficient_scope", format!("this needs the scope {scope:?}"))
+        .header(WWW_AUTHENTICATE, challenge)
+}
+
+/// 401 `insufficient_user_authentication` (RFC 9470, section 3): sign in again, at most `max_age` seconds ago.
+pub(super) fn login_too_old(max_age: u64, sent: Scheme) -> Problem {
+    let detail = "the login is too old for this; sign in again";
+    let parameters =
+        format!("error=\"insufficient_user_authentication\", error_description=\"{detail}\", max_age=\"{max_age}\"");
+    Problem::new(StatusCode::UNAUTHORIZED, "insufficient_user_authentication", detail)
+        .header(WWW_AUTHENTICATE, challenge(sent, &parameters))
+}

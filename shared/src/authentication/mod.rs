@@ -1,0 +1,28 @@
+//! Who calls. Owns the principal that a handler asks for, and the one place where a service joins the single sign-on;
+//! never decides what a principal may do with a cart or an order.
+
+mod answer;
+mod challenge;
+mod cookie_keys;
+mod credential;
+mod deny_list;
+mod principal;
+mod sealed_cookie;
+mod session_cookie;
+#[cfg(feature = "redis")]
+mod settings;
+mod single_sign_on;
+pub mod strategy;
+
+pub use self::answer::answer_with_cookies;
+#[cfg(feature = "relying-party")]
+pub(crate) use self::answer::set_with_answer;
+pub use self::cookie_keys::{CookieKeys, InvalidCookieKey};
+pub use self::credential::dpop_proof;
+pub use self::deny_list::DenyListMode;
+pub use self::principal::{Caller, ClientPrincipal, ConfirmedPrincipal, Principal};
+pub use self::sealed_cookie::SealedCookie;
+pub use self::session_cookie::SessionCookie;
+#[cfg(feature = "redis")]
+pub use self::settings::how_long_to_remember;
+pub use self::single_sign_on::{SingleSignOn, SingleSignOnConfig};

@@ -1,0 +1,239 @@
+//! The session cookie: a session's id and a secret, of which the session keeps the hash alone. Owns the cookie's text, its
+//! settings, and whether a request comes from a page that may use it.
+
+use actix_web::HttpRequest;
+use actix_web::cookie::time::Duration as CookieAge;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::Method;
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use url::Url;
+
+use crate::request::cookies_named;
+use crate::session::{Session, SessionId, cookie_attribute};
+
+/// No cookie of ours is shorter.
+const SHORTEST: usize = 64;
+
+/// `SESSION_COOKIE_NAME` and the `COOKIE_…` settings. The cookie is always out of scripts' sight (`HttpOnly`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCookie {
+    pub name: String,
+    /// The parent domain whose hosts share it; without one it is the host's own.
+    pub domain: Option<String>,
+    pub path: String,
+    pub secure: bool,
+    pub same_site: SameSite,
+}
+
+impl Default for SessionCookie {
+    fn default() -> Self {
+        Self {
+            name: "SESSIONID".to_owned(),
+            domain: None,
+            path: "/".to_owned(),
+            secure: false,
+            same_site: SameSite::Lax,
+        }
+    }
+}
+
+impl SessionCookie {
+    /// What browsers would not keep, or keep for hosts that are somebody else's.
+    pub(super) fn mistakes(&self) -> Vec<String> {
+        let is_token = |text: &str| {
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
+        let is_host_bound = self.domain.is_none() && self.path == "/";
+        let may_have_domain = |domain: &str| is_token(domain) && psl::domain(domain.as_bytes()).is_some();
+        let checks = [
+            (is_token(&self.name), "SESSION_COOKIE_NAME: expected letters, digits, -, _ and .".to_owned()),
+            (
+                !self.name.starts_with("__Host-") || (self.secure && is_host_bound),
+                "SESSION_COOKIE_NAME: __Host-… needs COOKIE_SECURE=true, no COOKIE_DOMAIN and the path / (RFC 6265bis)".to_owned(),
+            ),
+            (
+                !self.name.starts_with("__Secure-") || self.secure,
+                "SESSION_COOKIE_NAME: __Secure-… needs COOKIE_SECURE=true (RFC 6265bis)".to_owned(),
+            ),
+            (
+                self.path.starts_with('/') && self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';'),
+                "COOKIE_PATH: expected a path".to_owned(),
+            ),
+            (
+                self.same_site != SameSite::None || self.secure,
+                "COOKIE_SAME_SITE: none needs COOKIE_SECURE=true, or browsers drop the cookie".to_owned(),
+            ),
+            (
+                self.domain.as_deref().is_none_or(may_have_domain),
+                "COOKIE_DOMAIN: expected a domain of your own; under a public suffix anybody has hosts (publicsuffix.org)".to_owned(),
+            ),
+        ];
+        checks.into_iter().filter(|(is_good, _)| !is_good).map(|(_, mistake)| mistake).collect()
+    }
+
+    /// What a new session keeps, and the secret's text: 256 random bits in base64url.
+    pub fn secret() -> ((String, String), String) {
+        let mut bytes = [0; 32];
+        rand::fill(&mut bytes).expect("the system gives random bytes");
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        (cookie_attribute(&text), text)
+    }
+
+    /// The cookie that leads to `session` for as long as that may live.
+    pub fn of(&self, session: &Session, secret: &str) -> Cookie<'static> {
+        self.with_value(session, format!("{}.{secret}", session.id))
+    }
+
+    pub(super) fn with_value(&self, session: &Session, value: String) -> Cookie<'static> {
+        let age = session.expires_at.since(session.created_at).as_secs();
+        let age = CookieAge::seconds(i64::try_from(age).unwrap_or(i64::MAX));
+        self.build(self.domain.as_deref(), value, age)
+    }
+
+    /// The cookies that make a browser forget it: the one that was set, and the host's own, which an earlier setting of the
+    /// domain may have left.
+    pub fn forget(&self) -> Vec<Cookie<'static>> {
+        let forget = |domain| self.build(domain, String::new(), CookieAge::ZERO);
+        let own = self.domain.is_some().then(|| forget(None));
+        [forget(self.domain.as_deref())].into_iter().chain(own).collect()
+    }
+
+    fn build(&self, domain: Option<&str>, value: String, age: CookieAge) -> Cookie<'static> {
+        let cookie = Cookie::build(self.name.clone(), value)
+            .path(self.path.clone())
+            .http_only(true)
+            .secure(self.secure)
+            .same_site(self.same_site)
+            .max_age(age);
+        match domain {
+            Some(domain) => cookie.domain(domain.to_owned()).finish(),
+            None => cookie.finish(),
+        }
+    }
+
+    /// The sessions that the request's cookies of this name may lead to, with their secrets: at most eight.
+    pub(super) fn presented(&self, request: &HttpRequest) -> Vec<(SessionId, String)> {
+        let texts = cookies_named(request.headers(), &self.name);
+        let read = |text: &str| {
+            let (id, secret) = text.split_once('.')?;
+            Some((id.parse().ok()?, secret.to_owned()))
+        };
+        texts.filter_map(read).collect()
+    }
+
+    /// Whether the request has a cookie of this name that is more than a guess.
+    pub(super) fn is_presented(&self, request: &HttpRequest) -> bool {
+        cookies_named(request.headers(), &self.name).any(|text| text.len() >= SHORTEST)
+    }
+
+    /// Whether a cookie may speak for this request: one that changes something must not come from another site's page
+    /// (OWASP: cross-site request forgery). `SameSite` says the same to browsers that know it; this is for `SameSite=None`.
+    pub(super) fn may_speak_for(&self, request: &HttpRequest) -> bool {
+        if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
+            return true;
+        }
+        let headers = request.headers();
+        match headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or("unreadable")) {
+            Some(site) => matches!(site, "same-origin" | "same-site" | "none"),
+            None => self.is_from_here(headers),
+        }
+    }
+
+    /// Whether the request's `Origin`, if it names one, is a host that shares the cookie.
+    fn is_from_here(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN);
+        let (origin, more) = (origins.next(), origins.next());
+        let Some(origin) = origin.filter(|_| more.is_none()) else { return more.is_none() };
+        let origin = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
+        let Some(from) = origin.as_ref().and_then(Url::host_str) else { return false };
+        let to = headers.get(HOST).and_then(|host| host.to_str().ok()).map(|host| format!("http://{host}"));
+        let to = to.and_then(|text| Url::parse(&text).ok());
+        let is_same = to.as_ref().and_then(Url::host_str) == Some(from);
+        let shares = |domain: &str| from == domain || from.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.'));
+        is_same || self.domain.as_deref().is_some_and(shares)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::session::UserId;
+
+    fn shared_by(domain: &str) -> SessionCookie {
+        SessionCookie { domain: Some(domain.to_owned()), ..SessionCookie::default() }
+    }
+
+    #[test]
+    fn every_cookie_of_the_name_is_tried_and_no_other() {
+        let id = SessionId::random_for(UserId::random());
+        let text = format!("SESSIONID=planted; other=x; SESSIONID={id}.one; XSESSIONID={id}.two; SESSIONID={id}.three");
+        let request = TestRequest::default().insert_header(("cookie", text)).to_http_request();
+        let presented = SessionCookie::default().presented(&request);
+        assert_eq!(presented, [(id, "one".to_owned()), (id, "three".to_owned())]);
+    }
+
+    #[test]
+    fn what_browsers_would_not_keep_or_share_with_strangers_is_refused() {
+        let good = SessionCookie::default;
+        let named = |name: &str| SessionCookie { name: name.to_owned(), ..good() };
+        for fine in [
+            good(),
+            shared_by("example.com"),
+            shared_by("shop.localhost"),
+            SessionCookie { secure: true, ..named("__Host-sid") },
+        ] {
+            assert_eq!(fine.mistakes(), [""; 0]);
+        }
+        for (cookie, setting) in [
+            (named("a b"), "SESSION_COOKIE_NAME"),
+            (named("__Host-sid"), "SESSION_COOKIE_NAME"),
+            (named("__Secure-sid"), "SESSION_COOKIE_NAME"),
+            (SessionCookie { path: "shop".to_owned(), ..good() }, "COOKIE_PATH"),
+            (SessionCookie { same_site: SameSite::None, ..good() }, "COOKIE_SAME_SITE"),
+            (shared_by("com"), "COOKIE_DOMAIN"),
+            (shared_by("co.uk"), "COOKIE_DOMAIN"),
+            (shared_by("github.io"), "COOKIE_DOMAIN"),
+            (shared_by("exa mple.com"), "COOKIE_DOMAIN"),
+        ] {
+            let mistakes = cookie.mistakes();
+            assert!(mistakes.len() == 1 && mistakes[0].starts_with(setting), "{cookie:?}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn deletion_takes_back_each_variant() {
+        let forgotten: Vec<String> = shared_by("shop.test").forget().iter().map(ToString::to_string).collect();
+        assert_eq!(forgotten.len(), 2, "{forgotten:?}");
+        assert!(forgotten.iter().all(|text| text.starts_with("SESSIONID=;") && text.contains("Max-Age=0")));
+        assert!(forgotten[0].contains("Domain=shop.test") && !forgotten[1].contains("Domain"), "{forgotten:?}");
+    }
+
+    #[test]
+    fn only_pages_that_share_the_cookie_may_change_something_by_it() {
+        let may = |cookie: &SessionCookie, pairs: &[(&'static str, &'static str)]| {
+            let request = TestRequest::post().insert_header(("host", "cart.shop.test:8080"));
+            let request = pairs.iter().fold(request, |request, pair| request.append_header(*pair));
+            cookie.may_speak_for(&request.to_http_request())
+        };
+        let (own, shared) = (SessionCookie::default(), shared_by("shop.test"));
+        assert!(may(&own, &[]), "no browser of today");
+        assert!(may(&own, &[("origin", "http://cart.shop.test:8080")]));
+        assert!(may(&shared, &[("origin", "http://orders.shop.test:8080")]));
+        for refused in [
+            &[("origin", "http://orders.shop.test:8080")][..],
+            &[("origin", "null")],
+            &[("origin", "http://cart.shop.test:8080"), ("origin", "http://evil.test")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "http://cart.shop.test:8080")],
+        ] {
+            assert!(!may(&own, refused), "{refused:?}");
+        }
+        assert!(!may(&shared, &[("origin", "http://evilshop.test")]), "the end of a name is no parent domain");
+        let reading = TestRequest::get().insert_header(("sec-fetch-site", "cross-site")).to_http_request();
+        assert!(own.may_speak_for(&reading));
+    }
+}

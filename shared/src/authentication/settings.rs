@@ -1,0 +1,179 @@
+//! What a service must be told to join, from its settings: the same names at every service.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::cookie::SameSite;
+use url::Url;
+
+use super::strategy::{Credential, Place, Strategy};
+use super::{CookieKeys, DenyListMode, SessionCookie, SingleSignOnConfig};
+use crate::clock::Clock;
+use crate::config::{Setting, Settings};
+use crate::key_value::RedisKeyValueStore;
+use crate::redis::Redis;
+use crate::session::{Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
+
+impl SingleSignOnConfig {
+    /// Reads `ISSUER`, `JWKS_URL`, `PUBLIC_URL`, `SESSION_STRATEGY`, the session cookie's settings, `ACCESS_TOKEN_TTL`, `STEP_UP_AFTER` and, without `embedded`
+    /// sessions, `REDIS_URL`. `audience` is the service's name. Touches no network.
+    ///
+    /// Mistakes are kept in `settings`; call [`Settings::finish`] before [`join`](super::SingleSignOn::join).
+    pub fn read(settings: &mut Settings, audience: &str, embedded: Option<Arc<dyn SessionStore>>) -> Self {
+        let meaning = "the auth service's public address, as its tokens name it";
+        let issuer: String = settings.or("ISSUER", "http://localhost:8081", meaning);
+        let meaning = "the life of an access token, as at the auth service";
+        let access_token_ttl: Duration = settings.positive("ACCESS_TOKEN_TTL", "5m", meaning);
+        let clock = Clock::default();
+        let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
+        let remember = how_long_to_remember(settings, strategy, access_token_ttl);
+        if embedded.is_none() && strategy.place() == Place::Memory {
+            settings.mistake(format!(
+                "SESSION_STRATEGY: {} keeps sessions in the memory of one process with all services in it: run all-in-one",
+                strategy.as_str()
+            ));
+        }
+        Self {
+            audience: audience.to_owned(),
+            scope: None,
+            public_url: public_url(settings),
+            jwks_url: jwks_url(settings, &issuer),
+            issuer,
+            strategy,
+            session_cookie: SessionCookie::read(settings),
+            cookie_keys: CookieKeys::read(settings, strategy),
+            cookie_scope: BTreeSet::new(),
+            sessions: embedded.unwrap_or_else(|| shared_sessions(settings, strategy, &clock, remember)),
+            access_token_ttl,
+            remember,
+            step_up_after: settings.positive("STEP_UP_AFTER", "15m", "how old a login may be for a sensitive request"),
+            clock,
+        }
+    }
+
+    /// Demands this word of scope of every token: one that was issued for less opens nothing here.
+    pub fn with_scope(self, word: &str) -> Self {
+        Self { scope: Some(word.to_owned()), ..self }
+    }
+
+    /// Where callers reach the service if `PUBLIC_URL` does not say so: where it listens, at localhost.
+    pub fn listening_at(self, address: SocketAddr) -> Self {
+        let own = || format!("http://localhost:{}", address.port());
+        Self { public_url: self.public_url.or_else(|| Some(own())), ..self }
+    }
+}
+
+/// How long a revocation matters: as long as what it takes back may be shown.
+pub fn how_long_to_remember(settings: &mut Settings, strategy: Strategy, access_token_ttl: Duration) -> Duration {
+    let meaning = "with a session cookie: a session ends after so long in any case";
+    let longest: Duration = settings.or("SESSION_ABSOLUTE_TTL", "12h", meaning);
+    match strategy.credential() {
+        Credential::SealedCookie => longest.max(access_token_ttl),
+        Credential::SessionCookie | Credential::BearerToken => access_token_ttl,
+    }
+}
+
+impl CookieKeys {
+    /// Reads `COOKIE_KEY` where the strategy seals sessions into cookies: then all services have the same.
+    pub fn read(settings: &mut Settings, strategy: Strategy) -> Option<Self> {
+        let meaning = "seals cookies: 32 random bytes in base64; under the strategy cookie the same at every service";
+        let example = "the output of `openssl rand -base64 32`";
+        match strategy.credential() {
+            Credential::SealedCookie => Some(settings.required("COOKIE_KEY", example, meaning)),
+            Credential::SessionCookie | Credential::BearerToken => None,
+        }
+    }
+}
+
+impl SessionCookie {
+    /// Reads `SESSION_COOKIE_NAME`, `COOKIE_DOMAIN`, `COOKIE_PATH`, `COOKIE_SECURE` and `COOKIE_SAME_SITE`: the same at every
+    /// service. Mistakes are kept in `settings`.
+    pub fn read(settings: &mut Settings) -> Self {
+        let meaning = "the session cookie's name, where the strategy has one";
+        let name: String = settings.or("SESSION_COOKIE_NAME", "SESSIONID", meaning);
+        let meaning = "the parent domain whose hosts share the session cookie; without one it is the host's own";
+        let domain: Option<String> = settings.optional("COOKIE_DOMAIN", meaning);
+        let domain = domain.map(|domain| domain.trim_start_matches('.').to_ascii_lowercase());
+        let meaning = "true where browsers come by https: cookies are Secure and named __Host-…";
+        let cookie = Self {
+            name,
+            domain,
+            path: settings.or("COOKIE_PATH", "/", "the session cookie's path"),
+            secure: settings.or("COOKIE_SECURE", "false", meaning),
+            same_site: settings.or::<CrossSite>("COOKIE_SAME_SITE", "lax", "strict, lax or none").0,
+        };
+        for mistake in cookie.mistakes() {
+            settings.mistake(mistake);
+        }
+        cookie
+    }
+}
+
+struct CrossSite(SameSite);
+
+impl Setting for CrossSite {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "strict" => Ok(Self(SameSite::Strict)),
+            "lax" => Ok(Self(SameSite::Lax)),
+            "none" => Ok(Self(SameSite::None)),
+            _ => Err(format!("expected strict, lax or none, found {text:?}")),
+        }
+    }
+}
+
+fn public_url(settings: &mut Settings) -> Option<String> {
+    let meaning = "this service's address as callers know it; by default where it listens, at localhost";
+    let url: Url = settings.optional("PUBLIC_URL", meaning)?;
+    let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+        settings.mistake("PUBLIC_URL: expected an http or https URL without query and fragment");
+    }
+    Some(url.into())
+}
+
+fn jwks_url(settings: &mut Settings, issuer: &str) -> Url {
+    let meaning = "where the issuer's keys are read; by default under ISSUER";
+    if let Some(url) = settings.optional("JWKS_URL", meaning) {
+        return url;
+    }
+    Url::parse(&format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))).unwrap_or_else(|_| {
+        settings.mistake(format!("ISSUER: expected an absolute URL, found {issuer:?}"));
+        Url::parse("http://localhost:8081/.well-known/jwks.json").expect("a constant that is a URL")
+    })
+}
+
+/// The sessions in Redis; under `jwt`, what tells of their ends, if anything does.
+fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, ttl: Duration) -> Arc<dyn SessionStore> {
+    let mode = DenyListMode::read(settings);
+    let nobody_keeps_any = strategy.place() == Place::Client;
+    let meaning = "the Redis of the auth service: sessions and revocations";
+    // Under `cookie` the epochs are told by the feed, where there is one.
+    let told: Option<String> = settings.optional("REDIS_URL", meaning);
+    let mode = match strategy.credential() {
+        Credential::SealedCookie if told.is_some() => DenyListMode::Feed,
+        Credential::SealedCookie => DenyListMode::Off,
+        Credential::SessionCookie | Credential::BearerToken => mode,
+    };
+    if nobody_keeps_any && mode == DenyListMode::Off {
+        return Arc::new(NoSessionStore::new(clock.clone(), Endings::Untold));
+    }
+    let url: String = settings.required("REDIS_URL", "redis://localhost:6379/0", meaning);
+    match Redis::open(&url) {
+        Ok(redis) => {
+            let sessions = Arc::new(RedisSessionStore::new(redis.clone(), clock.clone(), ttl));
+            if !nobody_keeps_any {
+                return sessions;
+            }
+            let endings = mode.endings(sessions, Arc::new(RedisKeyValueStore::new(redis, clock.clone())));
+            Arc::new(NoSessionStore::new(clock.clone(), endings))
+        }
+        Err(error) => {
+            settings.mistake(format!("REDIS_URL: {error}"));
+            // Stands in until `finish` fails.
+            Arc::new(MemorySessionStore::new(clock.clone(), ttl))
+        }
+    }
+}

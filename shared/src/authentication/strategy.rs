@@ -1,0 +1,113 @@
+//! The ways to share a session between servers: a store and a credential each. The only file that names them.
+
+use crate::config::Setting;
+use crate::session::SessionStore;
+
+/// `SESSION_STRATEGY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// A cookie with the session's id, and the session in the memory of the one node to which the gateway pins the client.
+    Sticky,
+    /// A cookie with the session's id, which each request looks up in Redis.
+    Redis,
+    /// An access token that services check in memory, and nothing kept of the session.
+    Jwt,
+    /// The session itself, sealed, in one cookie.
+    Cookie,
+    /// A short access token that services check in memory, and a rotating refresh token that the store checks.
+    #[default]
+    Hybrid,
+}
+
+/// What a client shows with each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// The session's id with a secret: see [`SessionCookie`](super::SessionCookie).
+    SessionCookie,
+    /// The session: see [`SealedCookie`](super::SealedCookie).
+    SealedCookie,
+    /// An access token.
+    BearerToken,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the process, with all three services in it.
+    Memory,
+    Redis,
+    /// Nowhere: it stands in the client's token or cookie.
+    Client,
+    /// In Redis; in one process with all services, its memory does.
+    RedisOrMemory,
+}
+
+/// What a strategy promises; the contract suite tests exactly this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guarantees {
+    /// Any node answers for any session.
+    pub any_node: bool,
+    /// A session outlives the node that it began on.
+    pub survives_a_node: bool,
+    /// A session outlives a restart of all nodes.
+    pub survives_a_restart: bool,
+    /// An ended session is refused everywhere within a second.
+    pub revokes_at_once: bool,
+    /// A user's sessions can be listed.
+    pub lists_sessions: bool,
+}
+
+impl Strategy {
+    pub const ALL: [Self; 5] = [Self::Sticky, Self::Redis, Self::Jwt, Self::Cookie, Self::Hybrid];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sticky => "sticky",
+            Self::Redis => "redis",
+            Self::Jwt => "jwt",
+            Self::Cookie => "cookie",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
+    pub const fn credential(self) -> Credential {
+        match self {
+            Self::Sticky | Self::Redis => Credential::SessionCookie,
+            Self::Cookie => Credential::SealedCookie,
+            Self::Jwt | Self::Hybrid => Credential::BearerToken,
+        }
+    }
+
+    pub const fn place(self) -> Place {
+        match self {
+            Self::Sticky => Place::Memory,
+            Self::Redis => Place::Redis,
+            Self::Jwt | Self::Cookie => Place::Client,
+            Self::Hybrid => Place::RedisOrMemory,
+        }
+    }
+
+    /// What it promises with this store of sessions.
+    pub fn guarantees(self, sessions: &dyn SessionStore) -> Guarantees {
+        let outlives_the_process = sessions.remembers_since().is_none();
+        Guarantees {
+            any_node: self.place() != Place::Memory,
+            survives_a_node: outlives_the_process,
+            survives_a_restart: outlives_the_process,
+            // A sealed cookie knows its user's epoch, and no end of its own.
+            revokes_at_once: sessions.tells_of_endings() && self.credential() != Credential::SealedCookie,
+            // Under `sticky`, those that began on the node which is asked.
+            lists_sessions: sessions.keeps_sessions(),
+        }
+    }
+}
+
+impl Setting for Strategy {
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|strategy| strategy.as_str() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("expected one of {names}, found {text:?}")
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! One SQL text for PostgreSQL and SQLite. Owns opening, migrating and transactions; knows no table.
+//!
+//! A query is written once and runs on either:
+//! ```ignore
+//! on_database!(database, |pool| sqlx::query_as("SELECT id, name FROM products WHERE id = $1").bind(id).fetch_optional(pool).await)
+//! ```
+//! The rules of the shared text: `$1`, `RETURNING`, `ON CONFLICT`, `UUID`, `BIGINT`, `TEXT`, `BYTEA`, `BOOLEAN`; times are
+//! [`Timestamp`](crate::clock::Timestamp)s that are bound, never `now()`.
+
+mod hosts;
+mod measured;
+mod primary;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Postgres, Sqlite, SqlitePool};
+use tracing::Span;
+
+use self::hosts::Hosts;
+pub use self::measured::Measured;
+pub use self::primary::Primary;
+use crate::calls;
+
+/// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a server that has a query may be silent. It gives up by itself before; one that does not answer even then
+/// hangs, is cut off, or waits for a standby that is away.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// One service's database. A copy shares the pool.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Postgres(Primary),
+    Sqlite(SqlitePool),
+}
+
+/// A transaction that is rolled back unless it is committed, with its span in the trace.
+pub enum Transaction {
+    Postgres(sqlx::Transaction<'static, Postgres>, Span),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Span),
+}
+
+/// Runs one expression on the pool of whichever database it is.
+#[macro_export]
+macro_rules! on_database {
+    ($database:expr, |$pool:ident| $query:expr) => {
+        match $database {
+            $crate::database::Database::Postgres(primary) => {
+                let pool = primary.pool();
+                let $pool = $crate::database::Measured::new(&pool);
+                $query
+            }
+            $crate::database::Database::Sqlite(pool) => {
+                let $pool = $crate::database::Measured::new(pool);
+                $query
+            }
+        }
+    };
+}
+
+/// Runs one expression on the connection of a transaction (`&mut Transaction`).
+#[macro_export]
+macro_rules! in_transaction {
+    ($transaction:expr, |$connection:ident| $query:expr) => {
+        match $transaction {
+            $crate::database::Transaction::Postgres(transaction, _) => {
+                let $connection = &mut **transaction;
+                $crate::database::in_time(async { $query }).await
+            }
+            $crate::database::Transaction::Sqlite(transaction, _) => {
+                let $connection = &mut **transaction;
+                $crate::database::in_time(async { $query }).await
+            }
+        }
+    };
+}
+
+impl Database {
+    /// Opens `postgres://…` or `sqlite:PATH` (the file is made when it is missing).
+    ///
+    /// `postgres://[USER[:PASSWORD]@]HOST[:PORT],HOST[:PORT],…/NAME` names a primary and its standbys: the one that takes
+    /// writes is used, and the next one after a promotion.
+    ///
+    /// # Errors
+    /// The URL cannot be read, or the database (of several, one that takes writes) does not answer within 5 seconds.
+    pub async fn open(url: &str, max_connections: u32) -> anyhow::Result<Self> {
+        match url.split(':').next() {
+            Some("postgres" | "postgresql") => Self::open_postgres(url, max_connections).await,
+            Some("sqlite") => Self::open_sqlite(SqliteConnectOptions::from_str(url)?, max_connections).await,
+            _ => anyhow::bail!("a database URL starts with postgres:// or sqlite:"),
+        }
+    }
+
+    /// Opens the SQLite file at `path`, and makes it when it is missing.
+    ///
+    /// # Errors
+    /// The folder is missing or not writable, or the file is no database.
+    pub async fn open_file(path: &Path) -> anyhow::Result<Self> {
+        Self::open_sqlite(SqliteConnectOptions::new().filename(path), 8).await
+    }
+
+    async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Self> {
+        let hosts = Hosts::read(url)?;
+        Ok(Self::Postgres(Primary::open(hosts, max_connections).await?))
+    }
+
+    async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32) -> anyhow::Result<Self> {
+        let options = options
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(PATIENCE * 2)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(PATIENCE * 2)
+            .connect_with(options)
+            .await?;
+        Ok(Self::Sqlite(pool))
+    }
+
+    /// Brings the tables up to the newest migration; replicas that start together take turns.
+    ///
+    /// A migration that ran and is not known here is no error: while a new release is rolled out, a replica of the one
+    /// before starts (or starts again) beside it. So each migration must leave the tables usable for the release before.
+    ///
+    /// # Errors
+    /// A migration fails, or one that already ran has changed since.
+    pub async fn migrate(&self, migrator: &Migrator) -> anyhow::Result<()> {
+        let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
+        migrator.set_ignore_missing(true);
+        match self {
+            Self::Postgres(primary) => {
+                let mut connection = primary.pool().acquire().await?;
+                // For a query, a lock that is not free in seconds is a fault; here another replica is at work.
+                for setting in ["SET statement_timeout = '10min'", "SET lock_timeout = '10min'"] {
+                    sqlx::query(setting).execute(&mut *connection).await?;
+                }
+                // Not given back to the pool: it has these settings and, after a failure, still the lock.
+                let mut connection = connection.detach();
+                let migrated = migrator.run(&mut connection).await;
+                connection.close().await?;
+                migrated?;
+            }
+            Self::Sqlite(pool) => migrator.run(pool).await?,
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock.
+    ///
+    /// # Errors
+    /// No connection or lock was free in time.
+    pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        Ok(match self {
+            Self::Postgres(primary) => {
+                let span = calls::transaction_span("postgresql");
+                Transaction::Postgres(measured::waited(primary.pool().begin()).await?, span)
+            }
+            Self::Sqlite(pool) => {
+                let span = calls::transaction_span("sqlite");
+                Transaction::Sqlite(measured::waited(pool.begin_with("BEGIN IMMEDIATE")).await?, span)
+            }
+        })
+    }
+
+    /// Asks the database for an answer: readiness.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        on_database!(self, |pool| sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
+    }
+
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(primary) => primary.close().await,
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Transaction {
+    /// # Errors
+    /// The database did not confirm; nothing may be assumed of what it kept.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        let (outcome, span) = match self {
+            Self::Postgres(transaction, span) => (in_time(transaction.commit()).await, span),
+            Self::Sqlite(transaction, span) => (in_time(transaction.commit()).await, span),
+        };
+        outcome.inspect_err(|error| calls::failed(&span, &measured::kind(error)))
+    }
+}
+
+/// Waits for an answer, but not for ever: a machine that vanished closes no connection.
+///
+/// # Errors
+/// What the query answers, or nothing for 8 seconds: whether it was carried out is not known.
+pub async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(SILENCE, query)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+/// Whether the database, not the query, is at fault: away, full, too busy, or asking for another try.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // PostgreSQL: connection, credentials, resources, operator, system; deadlock, serialization, lock, closed database. SQLite: busy, locked, full.
+            ["08", "28", "53", "57", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || matches!(&*code, "40001" | "40P01" | "55000" | "55P03" | "25006" | "3D000")
+                || code.parse::<u32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13))
+        }),
+        _ => false,
+    }
+}
+
+/// Whether a row with the same unique value is there already.
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}

@@ -1,0 +1,217 @@
+//! Queries on their way through the pool: how long each waits for a connection, how long it takes, and its span. Looks at a
+//! query's text for its first words; never at a bound value or an answer.
+
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use sqlx::pool::PoolConnection;
+use sqlx::{Either, Error, Execute, Executor, Pool, Postgres, SqlStr, Sqlite};
+use tracing::Span;
+
+use super::{in_time, is_unavailable};
+use crate::calls;
+
+/// A pool that measures: what [`on_database!`](crate::on_database) runs a query on.
+#[derive(Debug)]
+pub struct Measured<'p, DB: sqlx::Database>(&'p Pool<DB>);
+
+impl<DB: sqlx::Database> Clone for Measured<'_, DB> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<DB: sqlx::Database> Copy for Measured<'_, DB> {}
+
+impl<'p, DB: sqlx::Database> Measured<'p, DB> {
+    pub fn new(pool: &'p Pool<DB>) -> Self {
+        Self(pool)
+    }
+}
+
+/// Waits for a connection, or for a transaction, and measures how long.
+pub(super) async fn waited<T>(waiting: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let started = Instant::now();
+    let outcome = in_time(waiting).await;
+    record("roam_database_pool_wait_seconds", started);
+    outcome
+}
+
+fn record(name: &'static str, started: Instant) {
+    metrics::histogram!(name, "service" => calls::service()).record(started.elapsed().as_secs_f64());
+}
+
+/// Runs a query on a connection of the pool.
+async fn run<DB: sqlx::Database, T>(
+    pool: &Pool<DB>,
+    span: Span,
+    query: impl AsyncFnOnce(&mut PoolConnection<DB>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let outcome = async {
+        let mut connection = waited(pool.acquire()).await?;
+        let started = Instant::now();
+        let outcome = in_time(query(&mut connection)).await;
+        record("roam_database_call_seconds", started);
+        if outcome.as_ref().is_err_and(is_unavailable) {
+            // A connection in doubt is not given to the next one.
+            connection.close_on_drop();
+        }
+        outcome
+    };
+    outcome.await.inspect_err(|error| calls::failed(&span, &kind(error)))
+}
+
+/// What went wrong, in a word: PostgreSQL's or SQLite's code. The message may hold a value.
+pub(super) fn kind(error: &Error) -> String {
+    match error {
+        Error::Database(error) => error.code().map_or_else(|| "database".to_owned(), |code| code.into_owned()),
+        Error::PoolTimedOut => "pool_timed_out".to_owned(),
+        Error::PoolClosed => "pool_closed".to_owned(),
+        Error::Io(_) | Error::Tls(_) => "connection".to_owned(),
+        _ => "other".to_owned(),
+    }
+}
+
+/// A query that names its span when its text is known.
+struct Named<E> {
+    query: E,
+    span: Span,
+}
+
+impl<'q, DB: sqlx::Database, E: Execute<'q, DB>> Execute<'q, DB> for Named<E> {
+    fn sql(self) -> SqlStr {
+        let text = self.query.sql();
+        if !self.span.is_disabled()
+            && let Some((operation, table)) = first_words(text.as_str())
+        {
+            self.span.record("otel.name", format!("{operation} {table}"));
+            self.span.record("db.operation.name", operation);
+            self.span.record("db.collection.name", table);
+        }
+        text
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, sqlx::error::BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.query.persistent()
+    }
+}
+
+/// The operation of a statement, and the table that it is on.
+fn first_words(text: &str) -> Option<(&str, &str)> {
+    let mut words = text.split_ascii_whitespace();
+    let operation = words.next()?;
+    let table = match operation {
+        "SELECT" | "DELETE" => words.find(|word| *word == "FROM").and_then(|_| words.next()),
+        "INSERT" => words.find(|word| *word == "INTO").and_then(|_| words.next()),
+        "UPDATE" => words.next(),
+        _ => None,
+    };
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let table = table?;
+    Some((operation, &table[..table.find(|char| !is_name(char)).unwrap_or(table.len())]))
+}
+
+macro_rules! measured {
+    ($database:ty, $system:literal) => {
+        impl<'p> Executor<'p> for Measured<'p, $database> {
+            type Database = $database;
+
+            fn execute<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, Result<<$database as sqlx::Database>::QueryResult, Error>>
+            where
+                'p: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                let span = calls::database_span($system);
+                let query = Named { query, span: span.clone() };
+                run(self.0, span, async |connection| connection.execute(query).await).boxed()
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, Result<Option<<$database as sqlx::Database>::Row>, Error>>
+            where
+                'p: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                let span = calls::database_span($system);
+                let query = Named { query, span: span.clone() };
+                run(self.0, span, async |connection| connection.fetch_optional(query).await).boxed()
+            }
+
+            /// Reads all rows before it answers the first: the connection is free again as soon as may be.
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<
+                'e,
+                Result<Either<<$database as sqlx::Database>::QueryResult, <$database as sqlx::Database>::Row>, Error>,
+            >
+            where
+                'p: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                let span = calls::database_span($system);
+                let query = Named { query, span: span.clone() };
+                run(self.0, span, async |connection| connection.fetch_many(query).try_collect::<Vec<_>>().await)
+                    .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
+                    .try_flatten_stream()
+                    .boxed()
+            }
+
+            fn prepare_with<'e>(
+                self,
+                text: SqlStr,
+                parameters: &'e [<$database as sqlx::Database>::TypeInfo],
+            ) -> BoxFuture<'e, Result<<$database as sqlx::Database>::Statement, Error>>
+            where
+                'p: 'e,
+            {
+                self.0.prepare_with(text, parameters)
+            }
+
+            fn describe<'e>(self, text: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<$database>, Error>>
+            where
+                'p: 'e,
+            {
+                self.0.describe(text)
+            }
+        }
+    };
+}
+
+measured!(Postgres, "postgresql");
+measured!(Sqlite, "sqlite");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_named_by_what_it_does_to_which_table() {
+        for (text, named) in [
+            ("SELECT id, name FROM products WHERE id = $1", Some(("SELECT", "products"))),
+            ("INSERT INTO users (id) VALUES ($1)", Some(("INSERT", "users"))),
+            ("INSERT INTO users(id) VALUES ($1)", Some(("INSERT", "users"))),
+            ("UPDATE orders SET status = $2", Some(("UPDATE", "orders"))),
+            ("DELETE FROM carts WHERE user_id = $1", Some(("DELETE", "carts"))),
+            ("SELECT 1", None),
+            ("", None),
+        ] {
+            assert_eq!(first_words(text), named, "{text}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Small values that expire: one-time codes, throttles, idempotency. Owns few atomic verbs, with a time to live on every
+//! write; never holds what may not be lost.
+
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::memory::MemoryKeyValueStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisKeyValueStore;
+use crate::session::StoreUnavailable;
+
+/// A key: what it is for, and for whom. Several users' keys never meet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(String);
+
+impl Key {
+    /// `purpose` is a word of ours, `subject` anything (a user's input too: it is hashed).
+    pub fn new(purpose: &'static str, subject: &[u8]) -> Self {
+        use base64::Engine as _;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, subject);
+        let subject = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest.as_ref());
+        Self(format!("{purpose}:{subject}"))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What [`KeyValueStore::count`] answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// How often the key was counted in this window, this time included.
+    pub count: u64,
+    /// When the window ends.
+    pub ends_in: Duration,
+}
+
+/// Where small values live. Each verb is atomic and one round trip. A key that expired is absent, to the millisecond. A
+/// key may have a value and a counter, which do not meet.
+#[async_trait]
+pub trait KeyValueStore: Send + Sync + 'static {
+    /// Sets a value, or replaces it with its time to live.
+    async fn put(&self, key: &Key, value: &[u8], ttl: Duration) -> Result<(), StoreUnavailable>;
+
+    /// Sets a value if the key is absent, and answers whether it did: one of many wins.
+    async fn claim(&self, key: &Key, value: &[u8], ttl: Duration) -> Result<bool, StoreUnavailable>;
+
+    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreUnavailable>;
+
+    /// Gets a value and removes it: one of many gets it.
+    async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreUnavailable>;
+
+    /// Adds one to a counter that starts at nought and ends `window` after its first count.
+    async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable>;
+
+    /// Removes a value and a counter. An absent one is no error.
+    async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable>;
+}

@@ -1,0 +1,125 @@
+//! The cookies of the relying party: their names, and how they are set. Owns no content.
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header::{COOKIE, HeaderMap};
+
+use super::{CookieKeys, RelyingPartyConfig};
+use crate::problem::Problem;
+
+/// Name and value together: browsers drop what is larger (RFC 6265, section 6.1).
+const MAX_COOKIE: usize = 4096;
+/// How many cookies of one name are looked at: a parent domain may have added some.
+const TRIED: usize = 4;
+/// How long a browser may stay away and find itself signed in: as long as a refresh token may lie unused by default. The
+/// provider has the last word.
+const SESSION_AGE: Duration = Duration::days(7);
+/// How long a sign-in may take.
+pub(super) const LOGIN_AGE: std::time::Duration = std::time::Duration::from_secs(600);
+/// How many sign-ins a browser may have under way.
+const MAX_LOGINS: usize = 5;
+
+/// How the cookies are named and set.
+pub(super) struct Cookies {
+    /// Every service on one host sees the cookies of all: a port does not tell them apart.
+    session: String,
+    login: String,
+    secure: bool,
+    keys: CookieKeys,
+}
+
+impl Cookies {
+    pub(super) fn new(config: &RelyingPartyConfig) -> Self {
+        let prefix = if config.cookie_secure { "__Host-" } else { "" };
+        let client = &config.client_id;
+        Self {
+            session: format!("{prefix}{client}_session"),
+            login: format!("{prefix}{client}_login_"),
+            secure: config.cookie_secure,
+            keys: config.cookie_keys.clone(),
+        }
+    }
+
+    /// What the session cookie holds. `present` tells whether there was one at all.
+    pub(super) fn session(&self, headers: &HeaderMap) -> Presented {
+        let mut found = Presented { present: false, content: None };
+        for (_, value) in pairs(headers).filter(|(name, _)| *name == self.session).take(TRIED) {
+            found.present = true;
+            if found.content.is_none() {
+                found.content = self.keys.open(&self.session, value);
+            }
+        }
+        found
+    }
+
+    /// # Errors
+    /// 500 where it does not fit into a cookie: a browser would drop it, and the user would never be signed in.
+    pub(super) fn keep_session(&self, content: &[u8]) -> Result<Cookie<'static>, Problem> {
+        let sealed = self.keys.seal(&self.session, content);
+        let size = self.session.len() + sealed.len();
+        if size > MAX_COOKIE {
+            let cause = format!("the tokens take {size} bytes in a cookie, and browsers keep {MAX_COOKIE}");
+            return Err(Problem::internal(cause));
+        }
+        Ok(self.cookie(self.session.clone(), sealed, SESSION_AGE))
+    }
+
+    pub(super) fn forget_session(&self) -> Cookie<'static> {
+        self.cookie(self.session.clone(), String::new(), Duration::ZERO)
+    }
+
+    /// What is kept of the sign-in under way with that `state`.
+    pub(super) fn login(&self, headers: &HeaderMap, state: &str) -> Option<Vec<u8>> {
+        let name = format!("{}{state}", self.login);
+        pairs(headers).filter(|(found, _)| *found == name).take(TRIED).find_map(|(_, it)| self.keys.open(&name, it))
+    }
+
+    /// A cookie of its own for each sign-in: tabs do not disturb each other.
+    pub(super) fn keep_login(&self, state: &str, content: &[u8]) -> Cookie<'static> {
+        let name = format!("{}{state}", self.login);
+        let sealed = self.keys.seal(&name, content);
+        self.cookie(name, sealed, Duration::try_from(LOGIN_AGE).unwrap_or(Duration::MINUTE))
+    }
+
+    pub(super) fn forget_login(&self, state: &str) -> Cookie<'static> {
+        self.cookie(format!("{}{state}", self.login), String::new(), Duration::ZERO)
+    }
+
+    /// Forgets sign-ins that were begun and not finished, where there are many. Browsers send older cookies first.
+    pub(super) fn forget_old_logins(&self, headers: &HeaderMap) -> Vec<Cookie<'static>> {
+        let names: Vec<&str> = pairs(headers).map(|(name, _)| name).filter(|it| it.starts_with(&self.login)).collect();
+        let surplus = (names.len() + 1).saturating_sub(MAX_LOGINS);
+        names.iter().take(surplus).map(|name| self.cookie((*name).to_owned(), String::new(), Duration::ZERO)).collect()
+    }
+
+    /// Something that travels in an address and must come back as it was.
+    pub(super) fn seal_text(&self, purpose: &str, text: &str) -> String {
+        self.keys.seal(purpose, text.as_bytes())
+    }
+
+    pub(super) fn open_text(&self, purpose: &str, sealed: &str) -> Option<String> {
+        String::from_utf8(self.keys.open(purpose, sealed)?).ok()
+    }
+
+    fn cookie(&self, name: String, value: String, max_age: Duration) -> Cookie<'static> {
+        // Lax: the provider's redirect back is a request from another site, and needs the cookie of the sign-in.
+        Cookie::build(name, value)
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.secure)
+            .max_age(max_age)
+            .finish()
+    }
+}
+
+/// What a request brought under the session cookie's name.
+pub(super) struct Presented {
+    pub(super) present: bool,
+    pub(super) content: Option<Vec<u8>>,
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let texts = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}

@@ -1,0 +1,122 @@
+//! Finishing a sign-in: the provider has sent the browser back with a code.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::query::Parameters;
+use super::to_own_page;
+use crate::authentication::set_with_answer;
+use crate::problem::Problem;
+use crate::relying_party::id_token::{self, Expected};
+use crate::relying_party::pending::PendingLogin;
+use crate::relying_party::provider::{ProviderError, TokenResponse, plain};
+use crate::relying_party::tokens::Tokens;
+use crate::relying_party::{Profile, RelyingParty, Visitor};
+use crate::return_to::ReturnTo;
+
+/// Checks `state` and `iss`, exchanges the code, checks the ID token, and keeps the tokens in the session cookie.
+///
+/// # Errors
+/// 400 for an answer to no sign-in of this browser, or one that is refused; 503 while the provider is away.
+pub(super) async fn finish(
+    relying_party: web::Data<RelyingParty>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let query = Parameters::read(request.query_string().as_bytes())?;
+    let state = query.get("state").unwrap_or_default();
+    let Some(pending) = relying_party.pending(&request, state) else {
+        // A reload, or the back button, of somebody who is signed in.
+        return match relying_party.visitor(&request).await? {
+            Visitor::SignedIn(_) => Ok(to_own_page(&ReturnTo::default()).finish()),
+            Visitor::Guest => Err(failed("the sign-in was begun in another browser, or took too long; begin it again")),
+        };
+    };
+    // A code counts once, and so does its sign-in: whatever comes of it.
+    set_with_answer(&request, relying_party.0.cookies.forget_login(state))?;
+    let code = relying_party.read_answer(&query).await?;
+    let redirect_uri = relying_party.public("/callback");
+    let response = match relying_party.0.provider.exchange(&code, &pending.verifier, &redirect_uri).await {
+        Ok(response) => response,
+        Err(ProviderError::Refused(error)) if error == "invalid_grant" => {
+            return Err(failed("the sign-in took too long; begin it again"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let tokens = relying_party.check(response, &pending).await?;
+    let cookie = relying_party.0.cookies.keep_session(&tokens.to_bytes())?;
+    Ok(to_own_page(&pending.return_to()).cookie(cookie).finish())
+}
+
+impl RelyingParty {
+    fn pending(&self, request: &HttpRequest, state: &str) -> Option<PendingLogin> {
+        let kept = self.0.cookies.login(request.headers(), state)?;
+        PendingLogin::read(&kept, self.clock().now())
+    }
+
+    /// The code, if this is the provider's own answer and a good one.
+    async fn read_answer(&self, query: &Parameters) -> Result<String, Problem> {
+        // Before everything else, errors too: who answers (RFC 9207, section 2.4).
+        let told = query.get("iss");
+        let must_tell = self.0.provider.metadata().await?.tells_issuer;
+        if told.map_or(must_tell, |iss| iss != self.0.config.issuer) {
+            tracing::warn!("an answer to a sign-in names another issuer, or none");
+            return Err(failed("the answer is not the sign-in service's"));
+        }
+        if let Some(error) = query.get("error") {
+            tracing::info!(error = plain(error), "the provider refuses a sign-in");
+            return Err(match error {
+                "access_denied" => Problem::bad_request("sign_in_cancelled", "the sign-in was cancelled"),
+                "temporarily_unavailable" | "server_error" => {
+                    Problem::unavailable("the sign-in service", "it says so in the browser")
+                }
+                _ => failed("the sign-in service refuses the sign-in"),
+            });
+        }
+        query.get("code").map(str::to_owned).ok_or_else(|| failed("the answer has no code"))
+    }
+
+    /// The tokens, if each of them is good and all are of one user.
+    async fn check(&self, response: TokenResponse, pending: &PendingLogin) -> Result<Tokens, Problem> {
+        let Some(id_token) = response.id_token.clone() else {
+            return Err(refused("the provider gave no ID token"));
+        };
+        let expected = Expected {
+            issuer: &self.0.config.issuer,
+            client_id: &self.0.config.client_id,
+            nonce: Some(&pending.nonce),
+            max_age: pending.max_age,
+            access_token: &response.access_token,
+            now: self.clock().now(),
+        };
+        let said = id_token::verify(&id_token, self.0.single_sign_on.keys(), &expected).await.map_err(refused)?;
+        let principal = self.principal(&response.access_token).await.map_err(refused)?;
+        if principal.user.to_string() != said.sub {
+            return Err(refused("the ID token and the access token are of different users"));
+        }
+        let profile = match (said.name, said.email) {
+            (None, None) => self.profile(&response.access_token, &said.sub).await,
+            (name, email) => Profile::bounded(name, email),
+        };
+        Ok(Tokens::new(response, id_token, profile, principal.expires_at))
+    }
+
+    /// How to greet the user, asked of the provider where the ID token does not tell. Nobody is kept out for want of it.
+    async fn profile(&self, access_token: &str, sub: &str) -> Profile {
+        match self.0.provider.user_info(access_token).await {
+            Ok(Some(info)) if info.sub == sub => Profile::bounded(info.name, info.email),
+            Ok(_) => Profile::default(),
+            Err(error) => {
+                tracing::warn!(%error, "a user's name could not be asked for");
+                Profile::default()
+            }
+        }
+    }
+}
+
+fn failed(detail: &str) -> Problem {
+    Problem::bad_request("sign_in_failed", detail)
+}
+
+fn refused(why: impl std::fmt::Display) -> Problem {
+    tracing::warn!(%why, "the tokens of a sign-in are refused");
+    failed("the sign-in service's answer is refused; begin the sign-in again")
+}

@@ -1,0 +1,203 @@
+//! A service's listener. Owns what every service answers alike (health, readiness, metrics, API documents, unknown paths)
+//! and the graceful stop; knows no endpoint of a service.
+
+mod documents;
+mod observe;
+mod readiness;
+#[cfg(test)]
+mod tests;
+
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, middleware, web};
+use anyhow::Context as _;
+use tokio::task::{JoinHandle, JoinSet};
+use utoipa_actix_web::AppExt as _;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+pub use self::readiness::Readiness;
+use crate::calls;
+use crate::config::Settings;
+use crate::telemetry;
+
+/// Where and as what a service listens.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The service's name: `cart-service`. In metrics, logs and the API documents.
+    pub name: &'static str,
+    /// What the API documents say of it.
+    pub description: &'static str,
+    pub version: &'static str,
+    pub address: SocketAddr,
+    /// How long a stopping service still takes requests while it already says that it is not ready, so that the gateway
+    /// turns away from it first.
+    pub drain: Duration,
+}
+
+impl ServerConfig {
+    /// Reads `address_setting` and `DRAIN`.
+    pub fn read(
+        settings: &mut Settings,
+        (name, description, version): (&'static str, &'static str, &'static str),
+        (address_setting, default_address): (&'static str, &str),
+    ) -> Self {
+        let address = settings.or(address_setting, default_address, "where the service listens");
+        let meaning = "how long a stopping service still answers while it says that it is not ready";
+        Self { name, description, version, address, drain: settings.or("DRAIN", "0s", meaning) }
+    }
+}
+
+/// A service that listens. Dropping it aborts it; [`Running::stop`] lets it finish.
+pub struct Running {
+    service: &'static str,
+    address: SocketAddr,
+    drain: Duration,
+    draining: Arc<AtomicBool>,
+    handle: ServerHandle,
+    server: JoinHandle<std::io::Result<()>>,
+    tasks: JoinSet<()>,
+    #[cfg(feature = "database")]
+    databases: Vec<crate::database::Database>,
+}
+
+/// Opens the listener. A port that is taken is an error that says so.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("nothing can listen on {address}: is another program there?"))
+}
+
+/// Listens on `config.address` (port 0 takes a free one) and answers until it is stopped.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn serve(
+    config: &ServerConfig,
+    readiness: Readiness,
+    endpoints: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> anyhow::Result<Running> {
+    serve_on(bind(config.address)?, config, readiness, endpoints)
+}
+
+/// As [`serve`], on a listener that is open already: for a service that must know its address before it starts.
+///
+/// # Errors
+/// The listener cannot be used.
+pub fn serve_on(
+    listener: TcpListener,
+    config: &ServerConfig,
+    readiness: Readiness,
+    endpoints: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> anyhow::Result<Running> {
+    telemetry::metrics();
+    metrics::gauge!("roam_build_info", "service" => config.name, "version" => config.version).set(1.0);
+    let address = listener.local_addr()?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let (service, readiness) = (config.name, web::Data::new(readiness.with_draining(draining.clone())));
+    let base = documents::base(config);
+    let closing = draining.clone();
+    let server = HttpServer::new(move || {
+        let observer = Rc::new(observe::Observer::new(service, closing.clone()));
+        let (app, api) = App::new()
+            .app_data(readiness.clone())
+            .into_utoipa_app()
+            .openapi(base.clone())
+            .configure(|config: &mut ServiceConfig| endpoints(config))
+            .split_for_parts();
+        let unknown = documents::unknown_path(&api);
+        app.wrap(middleware::from_fn(crate::authentication::answer_with_cookies))
+            .route("/healthz", web::get().to(readiness::healthz))
+            .route("/healthz", web::head().to(readiness::healthz))
+            .route("/readyz", web::get().to(readiness::readyz))
+            .route("/readyz", web::head().to(readiness::readyz))
+            .route("/metrics", web::get().to(readiness::metrics))
+            .configure(|config| documents::serve(config, api))
+            .default_service(unknown)
+            .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
+    })
+    .workers(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))
+    .keep_alive(Duration::from_secs(75))
+    .client_request_timeout(Duration::from_secs(5))
+    .shutdown_timeout(20)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tracing::info!(service, %address, "listening");
+    let server = tokio::spawn(server);
+    Ok(Running {
+        service,
+        address,
+        drain: config.drain,
+        draining,
+        handle,
+        server,
+        tasks: JoinSet::new(),
+        #[cfg(feature = "database")]
+        databases: Vec::new(),
+    })
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives it a background task, which ends when the service stops.
+    pub fn keep(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(calls::in_service(self.service, task));
+    }
+
+    /// Gives it a database to close when all is done: SQLite then writes everything into its one file, fit to be copied.
+    #[cfg(feature = "database")]
+    pub fn close_at_the_end(&mut self, database: &crate::database::Database) {
+        self.databases.push(database.clone());
+    }
+
+    /// Stops: says that it is not ready, drains, finishes the requests under way, ends the background tasks.
+    pub async fn stop(mut self) {
+        self.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.drain).await;
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = (&mut self.server).await {
+            tracing::error!(%error, "the listener failed");
+        }
+        self.tasks.shutdown().await;
+        #[cfg(feature = "database")]
+        for database in &self.databases {
+            // A query of a task that was ended may hold a connection for a moment longer.
+            if tokio::time::timeout(Duration::from_secs(5), database.close()).await.is_err() {
+                tracing::warn!("the database was not closed in time");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then stops the services, all at the same time.
+pub async fn until_stopped(services: Vec<Running>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => tracing::error!(%error, "signals cannot be waited for: stopping"),
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+    tracing::info!("stopping");
+    futures_util::future::join_all(services.into_iter().map(Running::stop)).await;
+}

@@ -1,0 +1,167 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::{HttpResponse, get, post, web};
+use reqwest::{Client, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Readiness, Running, ServerConfig, serve};
+use crate::request::Json;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    quantity: u32,
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/lines/{id}")]
+async fn show() -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[post("/lines/{id}")]
+async fn add(line: Json<Line>) -> HttpResponse {
+    HttpResponse::Ok().json(line.0.quantity)
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/slow")]
+async fn slow(entered: web::Data<tokio::sync::Barrier>) -> HttpResponse {
+    entered.wait().await;
+    entered.wait().await;
+    HttpResponse::Ok().body("done")
+}
+
+struct Service {
+    running: Running,
+    entered: web::Data<tokio::sync::Barrier>,
+    database_is_there: Arc<AtomicBool>,
+}
+
+impl Service {
+    fn start() -> Self {
+        let entered = web::Data::new(tokio::sync::Barrier::new(2));
+        let database_is_there = Arc::new(AtomicBool::new(true));
+        let there = database_is_there.clone();
+        let readiness = Readiness::default().check("the database", move || {
+            let there = there.load(Ordering::Relaxed);
+            async move { there.then_some(()).ok_or_else(|| "connection refused".to_owned()) }
+        });
+        let config = ServerConfig {
+            name: "line-service",
+            description: "Lines",
+            version: "1.0.0",
+            address: "127.0.0.1:0".parse().expect("an address"),
+            drain: Duration::ZERO,
+        };
+        let data = entered.clone();
+        let running = serve(&config, readiness, move |config| {
+            config.app_data(data.clone()).service(show).service(add).service(slow);
+        });
+        Self { running: running.expect("a free port"), entered, database_is_there }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.address())
+    }
+}
+
+async fn get_json(url: String) -> (StatusCode, Value) {
+    let response = Client::new().get(url).send().await.expect("an answer");
+    (response.status(), response.json().await.expect("JSON"))
+}
+
+#[tokio::test]
+async fn readiness_names_what_is_missing() {
+    let service = Service::start();
+    assert_eq!(get_json(service.url("/readyz")).await.0, StatusCode::OK);
+    service.database_is_there.store(false, Ordering::Relaxed);
+    let (status, problem) = get_json(service.url("/readyz")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(problem["errors"][0]["pointer"], "the database");
+    assert_eq!(problem["errors"][0]["detail"], "connection refused");
+    assert_eq!(get_json(service.url("/healthz")).await.0, StatusCode::OK, "it is alive all the same");
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_404_and_an_unknown_method_405_with_allow() {
+    let service = Service::start();
+    let (status, problem) = get_json(service.url("/.env")).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &"not_found".into()));
+    let answer = Client::new().delete(service.url("/lines/7")).send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(answer.headers()["allow"], "GET, POST");
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_and_may_not_be_stored() {
+    let service = Service::start();
+    let get = |id: &'static str| Client::new().get(service.url("/lines/7")).header("X-Request-Id", id).send();
+    let kept = get("0123-abcd-request").await.expect("an answer");
+    assert_eq!(kept.headers()["x-request-id"], "0123-abcd-request");
+    assert_eq!(kept.headers()["cache-control"], "no-store");
+    assert_eq!(kept.headers()["x-content-type-options"], "nosniff");
+    let forged = get("a\"} fake log line").await.expect("an answer");
+    assert_ne!(forged.headers()["x-request-id"], "a\"} fake log line");
+}
+
+#[tokio::test]
+async fn a_body_too_large_or_of_another_type_is_refused() {
+    let service = Service::start();
+    let post = |kind: &'static str, body: String| {
+        Client::new().post(service.url("/lines/7")).header("Content-Type", kind).body(body).send()
+    };
+    let large = post("application/json", " ".repeat(70_000)).await.expect("an answer");
+    assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let form = post("application/x-www-form-urlencoded", "quantity=1".to_owned()).await.expect("an answer");
+    assert_eq!(form.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let unknown = post("application/json; charset=utf-8", r#"{"quantity":1,"price":0}"#.to_owned()).await;
+    let problem: Value = unknown.expect("an answer").json().await.expect("a problem");
+    assert_eq!(problem["errors"][0]["pointer"], "/price");
+}
+
+#[tokio::test]
+async fn the_documents_name_every_endpoint() {
+    let service = Service::start();
+    let (status, api) = get_json(service.url("/openapi.json")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(api["paths"]["/lines/{id}"]["post"].is_object(), "{api}");
+    assert_eq!(api["info"]["title"], "line-service");
+    let page = Client::new().get(service.url("/docs")).send().await.expect("an answer");
+    assert_eq!(page.status(), StatusCode::OK);
+    assert!(page.text().await.expect("a page").contains("swagger-ui"));
+}
+
+#[tokio::test]
+async fn the_metrics_count_requests_by_pattern() {
+    let service = Service::start();
+    for id in 0..3 {
+        get_json(service.url(&format!("/no/such/{id}"))).await;
+        Client::new().get(service.url(&format!("/lines/{id}"))).send().await.expect("an answer");
+    }
+    let metrics = Client::new().get(service.url("/metrics")).send().await.expect("an answer").text().await;
+    let metrics = metrics.expect("text");
+    assert!(metrics.contains(r#"route="/lines/{id}""#), "{metrics}");
+    assert!(!metrics.contains("/no/such"), "a made-up path became a metric: {metrics}");
+}
+
+#[tokio::test]
+async fn a_stopping_service_finishes_the_request_under_way() {
+    let service = Service::start();
+    let under_way = tokio::spawn(Client::new().get(service.url("/slow")).send());
+    service.entered.wait().await;
+    let entered = service.entered.clone();
+    let address = service.running.address();
+    let stopping = tokio::spawn(service.running.stop());
+    while reqwest::get(format!("http://{address}/healthz")).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    entered.wait().await;
+    let answer = under_way.await.expect("no panic").expect("an answer although the service stops");
+    assert_eq!(answer.text().await.expect("a body"), "done");
+    stopping.await.expect("it stops");
+}

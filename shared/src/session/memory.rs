@@ -1,0 +1,143 @@
+//! Sessions in the memory of one process. Owns the lock and the waiting; the rules are the table's. Nothing outlives the
+//! process.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::table::Table;
+use super::{
+    Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Revoked, Rotation, Session,
+    SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+};
+use crate::clock::{Clock, Timestamp};
+
+/// Sessions in memory: for one process, and for tests.
+pub struct MemorySessionStore {
+    clock: Clock,
+    began_at: Timestamp,
+    table: Mutex<Table>,
+    announced: Notify,
+}
+
+impl MemorySessionStore {
+    /// `feed_window` is the longest life of an access token: so long a revocation matters.
+    pub fn new(clock: Clock, feed_window: Duration) -> Self {
+        let table = Mutex::new(Table::new(feed_window));
+        Self { began_at: clock.now(), clock, table, announced: Notify::new() }
+    }
+
+    /// Runs `verb` on what lives now, alone.
+    fn with<T>(&self, verb: impl FnOnce(&mut Table, Timestamp) -> T) -> T {
+        let mut table = self.table.lock();
+        let now = self.clock.now();
+        table.prune(now);
+        verb(&mut table, now)
+    }
+
+    /// The same for a verb that may announce something.
+    fn announcing<T>(&self, verb: impl FnOnce(&mut Table, Timestamp) -> T) -> T {
+        self.with(|table, now| {
+            let before = table.announcements();
+            let answer = verb(table, now);
+            if table.announcements() > before {
+                self.announced.notify_waiters();
+            }
+            answer
+        })
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemorySessionStore {
+    async fn create(&self, new: NewSession, limit: SessionLimit) -> Result<Created, StoreUnavailable> {
+        Ok(self.announcing(|table, now| table.create(new, limit, now)))
+    }
+
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreUnavailable> {
+        Ok(self.with(|table, _| table.get(id).cloned()))
+    }
+
+    async fn touch(&self, id: SessionId) -> Result<Touched, StoreUnavailable> {
+        Ok(self.with(|table, now| table.touch(id, now)))
+    }
+
+    async fn write(
+        &self,
+        id: SessionId,
+        changes: &[(String, Option<String>)],
+        expected: Option<u64>,
+    ) -> Result<Written, StoreUnavailable> {
+        Ok(self.with(|table, _| table.write(id, changes, expected)))
+    }
+
+    async fn rotate(
+        &self,
+        id: SessionId,
+        client: &str,
+        presented: u64,
+        grace: Duration,
+    ) -> Result<Rotation, StoreUnavailable> {
+        Ok(self.announcing(|table, now| table.rotate(id, client, presented, grace, now)))
+    }
+
+    async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+        Ok(self.with(|table, now| table.grant(id, client, now)))
+    }
+
+    async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable> {
+        self.with(|table, _| table.end_grant(id, client));
+        Ok(())
+    }
+
+    async fn end(&self, id: SessionId, _reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
+        Ok(self.announcing(|table, now| table.end(id, now)))
+    }
+
+    async fn end_all(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        _reason: EndReason,
+    ) -> Result<Vec<SessionId>, StoreUnavailable> {
+        Ok(self.announcing(|table, now| table.end_all(user, except, now)))
+    }
+
+    async fn list(&self, user: UserId) -> Result<Vec<Session>, StoreUnavailable> {
+        Ok(self.with(|table, _| table.list(user)))
+    }
+
+    async fn online(&self, after: Option<OnlineCursor>, limit: usize) -> Result<OnlinePage, StoreUnavailable> {
+        Ok(self.with(|table, _| table.online(after, limit)))
+    }
+
+    async fn revoke_token(&self, _user: UserId, token_id: u128) -> Result<(), StoreUnavailable> {
+        self.announcing(|table, now| table.announce(Revoked::Token(token_id), now, now));
+        Ok(())
+    }
+
+    fn feed_start(&self) -> FeedPosition {
+        FeedPosition::default()
+    }
+
+    async fn follow(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        let mut announced = std::pin::pin!(self.announced.notified());
+        announced.as_mut().enable();
+        let mut read = self.with(|table, now| table.announced_after(position, now));
+        if read.0.is_empty() && position.at_end && timeout(Duration::from_secs(1), announced).await.is_ok() {
+            read = self.with(|table, now| table.announced_after(position, now));
+        }
+        Ok(read)
+    }
+
+    fn remembers_since(&self) -> Option<Timestamp> {
+        Some(self.began_at)
+    }
+
+    async fn ping(&self) -> Result<(), StoreUnavailable> {
+        Ok(())
+    }
+}

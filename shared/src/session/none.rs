@@ -1,0 +1,205 @@
+//! Sessions that nobody keeps: what there is of one stands in the client's own token. Owns how their ends are told, where
+//! they are; remembers none of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    ClientGrant, Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session,
+    SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+};
+use crate::clock::{Clock, Timestamp};
+use crate::key_value::{Key, KeyValueStore};
+
+/// How long a follower waits where nothing is ever announced.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The sessions that were ended before their tokens expire, one entry each: asked for with each request.
+#[derive(Clone)]
+pub struct DenyList(Arc<dyn KeyValueStore>);
+
+impl DenyList {
+    pub fn new(entries: Arc<dyn KeyValueStore>) -> Self {
+        Self(entries)
+    }
+
+    /// Denies the session for `ttl`: as long as something of it may be shown.
+    ///
+    /// # Errors
+    /// The list does not answer.
+    pub async fn add(&self, id: SessionId, ttl: Duration) -> Result<(), StoreUnavailable> {
+        self.0.put(&entry(id), b"1", ttl).await
+    }
+
+    /// # Errors
+    /// The list does not answer.
+    pub async fn has(&self, id: SessionId) -> Result<bool, StoreUnavailable> {
+        Ok(self.0.get(&entry(id)).await?.is_some())
+    }
+}
+
+fn entry(id: SessionId) -> Key {
+    Key::new("denied", id.to_string().as_bytes())
+}
+
+/// How services learn that a session was ended.
+#[derive(Clone)]
+pub enum Endings {
+    /// They do not: a token is good until it expires.
+    Untold,
+    /// By the feed of this store, which keeps no session.
+    Announced(Arc<dyn SessionStore>),
+    /// By asking a list with each request.
+    Listed(DenyList),
+}
+
+/// A store that keeps no session. It begins one, and forgets it; what is asked of it later is gone.
+pub struct NoSessionStore {
+    clock: Clock,
+    endings: Endings,
+}
+
+impl NoSessionStore {
+    pub fn new(clock: Clock, endings: Endings) -> Self {
+        Self { clock, endings }
+    }
+
+    fn feed(&self) -> Option<&Arc<dyn SessionStore>> {
+        match &self.endings {
+            Endings::Announced(feed) => Some(feed),
+            Endings::Untold | Endings::Listed(_) => None,
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for NoSessionStore {
+    async fn create(&self, new: NewSession, _limit: SessionLimit) -> Result<Created, StoreUnavailable> {
+        let (new, now) = (new.bounded(), self.clock.now());
+        let session = Session {
+            id: SessionId::random_for(new.user),
+            user: new.user,
+            roles: new.roles,
+            amr: new.amr,
+            device: new.device,
+            address: new.address,
+            created_at: now,
+            last_seen_at: now,
+            idle: new.idle,
+            expires_at: now + new.absolute,
+            version: 0,
+            clients: BTreeMap::from([(new.client, ClientGrant { generation: 1, rotated_at: now })]),
+            attributes: new.attributes,
+        };
+        Ok(Created::Begun { session, ended: Vec::new() })
+    }
+
+    async fn load(&self, _id: SessionId) -> Result<Option<Session>, StoreUnavailable> {
+        Ok(None)
+    }
+
+    async fn touch(&self, _id: SessionId) -> Result<Touched, StoreUnavailable> {
+        Ok(Touched::Gone)
+    }
+
+    async fn write(
+        &self,
+        _id: SessionId,
+        _changes: &[(String, Option<String>)],
+        _expected: Option<u64>,
+    ) -> Result<Written, StoreUnavailable> {
+        Ok(Written::Gone)
+    }
+
+    async fn rotate(
+        &self,
+        _id: SessionId,
+        _client: &str,
+        _presented: u64,
+        _grace: Duration,
+    ) -> Result<Rotation, StoreUnavailable> {
+        Ok(Rotation::Gone)
+    }
+
+    async fn grant(&self, _id: SessionId, _client: &str) -> Result<Option<Session>, StoreUnavailable> {
+        Ok(None)
+    }
+
+    async fn end_grant(&self, _id: SessionId, _client: &str) -> Result<(), StoreUnavailable> {
+        Ok(())
+    }
+
+    async fn end(&self, id: SessionId, reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
+        match self.feed() {
+            Some(feed) => feed.end(id, reason).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn end_all(
+        &self,
+        _user: UserId,
+        _except: Option<SessionId>,
+        _reason: EndReason,
+    ) -> Result<Vec<SessionId>, StoreUnavailable> {
+        Ok(Vec::new())
+    }
+
+    async fn list(&self, _user: UserId) -> Result<Vec<Session>, StoreUnavailable> {
+        Ok(Vec::new())
+    }
+
+    async fn online(&self, _after: Option<OnlineCursor>, _limit: usize) -> Result<OnlinePage, StoreUnavailable> {
+        Ok(OnlinePage::of(Vec::new(), false))
+    }
+
+    async fn revoke_token(&self, user: UserId, token_id: u128) -> Result<(), StoreUnavailable> {
+        match self.feed() {
+            Some(feed) => feed.revoke_token(user, token_id).await,
+            None => Ok(()),
+        }
+    }
+
+    fn feed_start(&self) -> FeedPosition {
+        self.feed().map_or_else(FeedPosition::default, |feed| feed.feed_start())
+    }
+
+    async fn follow(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        if let Some(feed) = self.feed() {
+            return feed.follow(position).await;
+        }
+        if position.is_at_end() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok((Vec::new(), FeedPosition { at_end: true, ..position.clone() }))
+    }
+
+    fn remembers_since(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        false
+    }
+
+    fn deny_list(&self) -> Option<&DenyList> {
+        match &self.endings {
+            Endings::Listed(list) => Some(list),
+            Endings::Untold | Endings::Announced(_) => None,
+        }
+    }
+
+    fn tells_of_endings(&self) -> bool {
+        !matches!(self.endings, Endings::Untold)
+    }
+
+    async fn ping(&self) -> Result<(), StoreUnavailable> {
+        match self.feed() {
+            Some(feed) => feed.ping().await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The revocation feed on Redis: one stream for each partition. Owns how they are read, and from where; never writes.
+//!
+//! One server is asked by a read that waits for all streams at once. On a cluster no read takes streams of two slots: there
+//! each is asked in turn, ten times a second.
+
+use std::time::{Duration, Instant};
+
+use deadpool_redis::Connection;
+use deadpool_redis::redis::streams::{StreamId, StreamReadReply};
+use deadpool_redis::redis::{cmd, from_redis_value_ref};
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
+
+use super::{RedisSessionStore, feed_key, number, slot};
+use crate::clock::Timestamp;
+use crate::session::{FeedPosition, Revocation, Revoked, SessionId, SessionStore as _, StoreUnavailable};
+
+/// How many entries of each stream one read takes.
+const CHUNK: usize = 1_000;
+
+/// How long one read waits for a first entry.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How long a cluster is left alone between two looks: the mean lag of a revocation is half of it.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+impl RedisSessionStore {
+    pub(super) async fn read_feed(
+        &self,
+        position: &FeedPosition,
+    ) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        let Some((mut connection, server)) = self.redis.blocking().await? else {
+            let layout = self.redis.layout().await?;
+            return self.poll(self.valid(position, layout)).await;
+        };
+        let position = self.valid(position, server);
+        match read(&mut connection, &position).await {
+            Ok(answer) => Ok(self.advanced(position, vec![Some(answer)])),
+            Err(error) => {
+                // It may be broken, and the next read gets a new one.
+                drop(Connection::take(connection));
+                Err(error)
+            }
+        }
+    }
+
+    /// The position, or the feed's start if it is not of this server: another one's clock may have gone behind, and a
+    /// failover may have lost what was read, so that new entries stand before the position.
+    fn valid(&self, position: &FeedPosition, server: u64) -> FeedPosition {
+        let known = position.server == server && position.seen.len() == usize::from(SessionId::PARTITIONS);
+        let position = if known { position.clone() } else { self.feed_start() };
+        FeedPosition { server, ..position }
+    }
+
+    /// Looks at each stream of a cluster until one has an entry. What cannot be read is read from the start when it is
+    /// back; until then the feed is not at its end, and the others are followed on.
+    async fn poll(&self, position: FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        let started = Instant::now();
+        loop {
+            let looks = (0..SessionId::PARTITIONS).zip(&position.seen).map(async |(partition, seen)| {
+                let mut look = cmd("XREAD");
+                look.arg("COUNT").arg(CHUNK).arg("STREAMS").arg(feed_key(partition)).arg(seen);
+                self.redis.poll::<Option<StreamReadReply>>(slot(partition), &look).await
+            });
+            let (mut answers, mut failed) = (Vec::new(), None);
+            for look in join_all(looks).await {
+                answers.push(look.map(Option::unwrap_or_default).map_err(|error| failed = Some(error)).ok());
+            }
+            let found = answers.iter().flatten().any(|answer| !answer.keys.is_empty());
+            let caught_up = failed.is_none() && !position.at_end;
+            if found || caught_up || started.elapsed() >= WAIT {
+                return match failed {
+                    Some(error) if answers.iter().all(Option::is_none) => Err(error),
+                    _ => Ok(self.advanced(position, answers)),
+                };
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// What the answers tell, and the position after them. One answer is for all streams; of several, each is for one.
+    fn advanced(
+        &self,
+        mut position: FeedPosition,
+        answers: Vec<Option<StreamReadReply>>,
+    ) -> (Vec<Revocation>, FeedPosition) {
+        let streams = || answers.iter().flatten().flat_map(|answer| &answer.keys);
+        position.at_end = answers.iter().all(Option::is_some) && streams().all(|stream| stream.ids.len() < CHUNK);
+        for (partition, seen) in (0..SessionId::PARTITIONS).zip(&mut position.seen) {
+            let last = streams().find(|stream| stream.key == feed_key(partition)).and_then(|stream| stream.ids.last());
+            if let Some(last) = last {
+                seen.clone_from(&last.id);
+            }
+        }
+        for (unread, start) in answers.iter().zip(self.feed_start().seen).enumerate() {
+            if let (partition, (None, start)) = (unread, start) {
+                position.seen[partition] = start;
+            }
+        }
+        (streams().flat_map(|stream| &stream.ids).filter_map(revocation).collect(), position)
+    }
+}
+
+/// Reads all streams of one server; at the feed's end it waits for a first entry.
+async fn read(connection: &mut Connection, position: &FeedPosition) -> Result<StreamReadReply, StoreUnavailable> {
+    let mut read = cmd("XREAD");
+    read.arg("COUNT").arg(CHUNK);
+    if position.at_end {
+        read.arg("BLOCK").arg(number(WAIT.as_millis()));
+    }
+    read.arg("STREAMS").arg((0..SessionId::PARTITIONS).map(feed_key).collect::<Vec<_>>()).arg(&position.seen);
+    let answer = timeout(WAIT * 3, read.query_async::<Option<StreamReadReply>>(connection)).await;
+    let answer = answer.map_err(|_| StoreUnavailable("the revocation feed does not answer".to_owned()))?;
+    answer.map(Option::unwrap_or_default).map_err(|error| StoreUnavailable(error.to_string()))
+}
+
+/// An entry of the feed, or none where it is of a kind of a later release.
+fn revocation(entry: &StreamId) -> Option<Revocation> {
+    let at = Timestamp::from_millis(entry.id.split('-').next()?.parse().ok()?);
+    let (kind, id) = entry.map.iter().next()?;
+    let id: String = from_redis_value_ref(id).ok()?;
+    let revoked = match kind.as_str() {
+        "s" => Revoked::Session(id.parse().ok()?),
+        "j" => Revoked::Token(u128::from_str_radix(&id, 16).ok()?),
+        _ => return None,
+    };
+    Some(Revocation { revoked, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_a_later_release_is_passed_over() {
+        let mut entry = StreamId { id: "1795230000123-0".to_owned(), ..StreamId::default() };
+        entry.map.insert("z".to_owned(), deadpool_redis::redis::Value::Okay);
+        assert!(revocation(&entry).is_none());
+    }
+}

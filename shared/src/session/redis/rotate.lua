@@ -1,0 +1,27 @@
+-- ARGV: 4 id, 5 client, 6 the generation presented, 7 grace.
+-- Answers nil when there is nothing to rotate, else what happened, the client's generation, the contents.
+local id, grant, presented = ARGV[4], 'g:' .. ARGV[5], tonumber(ARGV[6])
+local record = living(id)
+if not record then
+  return false
+end
+local current, rotated = string.match(redis.call('HGET', KEYS[1], grant) or '', '^(%d+):(%d+)$')
+current, rotated = tonumber(current), tonumber(rotated)
+if not current then
+  return false
+end
+
+if presented >= current then
+  -- One that is ahead proves that a write was lost in a failover: its holder was given it.
+  local successor = string.format('%.0f', presented + 1)
+  redis.call('HSET', KEYS[1], grant, string.format('%s:%.0f', successor, now))
+  seen(id, record)
+  return { 'rotated', successor, contents(id) }
+end
+if presented == current - 1 and now - rotated <= tonumber(ARGV[7]) then
+  return { 'repeated', string.format('%.0f', current), contents(id) }
+end
+local stolen = contents(id)
+forget(id, record.u)
+announce('s', id)
+return { 'stolen', string.format('%.0f', current), stolen }

@@ -1,0 +1,184 @@
+//! The contract, sentence by sentence, run against each store.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use shared::key_value::Key;
+
+use crate::Subject;
+
+const TTL: Duration = Duration::from_secs(600);
+
+macro_rules! contract {
+    ($($sentence:ident)*) => {
+        mod in_memory {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                super::$sentence(crate::Subject::in_memory().await.unwrap()).await;
+            }
+        )*}
+        mod on_redis {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                if let Some(subject) = crate::Subject::on_redis().await {
+                    super::$sentence(subject).await;
+                }
+            }
+        )*}
+        // These have no databases: the sentences follow each other.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn every_sentence_holds_on_a_cluster() {
+            let Some(cluster) = e2e::servers::steady_redis_cluster_for_test() else { return };
+            $(
+                cluster.clear().unwrap();
+                $sentence(crate::Subject::at(&cluster.url())).await;
+            )*
+        }
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn every_sentence_holds_under_sentinels() {
+            let Some(sentinels) = e2e::servers::steady_sentinels_for_test() else { return };
+            $(
+                sentinels.clear().unwrap();
+                $sentence(crate::Subject::at(&sentinels.url())).await;
+            )*
+        }
+    };
+}
+
+contract! {
+    a_value_comes_back_byte_for_byte
+    an_absent_key_is_no_error
+    a_value_is_replaced_with_its_time_to_live
+    an_expired_value_is_absent_to_every_verb
+    one_of_two_hundred_claims_wins
+    one_of_two_hundred_takes_gets_the_value
+    two_hundred_counts_at_once_are_all_counted
+    a_window_ends_after_its_first_count
+    values_and_counters_do_not_meet
+    purposes_and_subjects_do_not_meet
+    a_removed_key_may_be_claimed_again
+    no_time_to_live_is_too_long_or_too_short
+}
+
+fn key(subject: &str) -> Key {
+    Key::new("test", subject.as_bytes())
+}
+
+async fn a_value_comes_back_byte_for_byte(subject: Subject) {
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    for value in [&b""[..], b"0", b"12345678901234567", b"\r\n$5\r\n", &all_bytes, &all_bytes.repeat(400)] {
+        subject.store.put(&key("k"), value, TTL).await.unwrap();
+        assert_eq!(subject.store.get(&key("k")).await.unwrap().as_deref(), Some(value));
+        assert_eq!(subject.store.take(&key("k")).await.unwrap().as_deref(), Some(value));
+    }
+}
+
+async fn an_absent_key_is_no_error(subject: Subject) {
+    assert_eq!(subject.store.get(&key("k")).await.unwrap(), None);
+    assert_eq!(subject.store.take(&key("k")).await.unwrap(), None);
+    subject.store.remove(&key("k")).await.unwrap();
+}
+
+async fn a_value_is_replaced_with_its_time_to_live(subject: Subject) {
+    subject.store.put(&key("k"), b"long", TTL * 2).await.unwrap();
+    subject.store.put(&key("k"), b"short", TTL).await.unwrap();
+    assert_eq!(subject.store.get(&key("k")).await.unwrap().unwrap(), b"short");
+    subject.clock.advance(TTL);
+    assert_eq!(subject.store.get(&key("k")).await.unwrap(), None);
+    subject.store.put(&key("k"), b"short", TTL).await.unwrap();
+    subject.store.put(&key("k"), b"long", TTL * 2).await.unwrap();
+    subject.clock.advance(TTL);
+    assert_eq!(subject.store.get(&key("k")).await.unwrap().unwrap(), b"long");
+}
+
+async fn an_expired_value_is_absent_to_every_verb(subject: Subject) {
+    for name in ["get", "take", "claim"] {
+        subject.store.put(&key(name), b"old", TTL).await.unwrap();
+    }
+    subject.clock.advance(TTL - Duration::from_secs(60));
+    assert!(subject.store.get(&key("get")).await.unwrap().is_some());
+    assert!(!subject.store.claim(&key("claim"), b"new", TTL).await.unwrap());
+    subject.clock.advance(Duration::from_secs(60));
+    assert_eq!(subject.store.get(&key("get")).await.unwrap(), None);
+    assert_eq!(subject.store.take(&key("take")).await.unwrap(), None);
+    assert!(subject.store.claim(&key("claim"), b"new", TTL).await.unwrap());
+    assert_eq!(subject.store.get(&key("claim")).await.unwrap().unwrap(), b"new");
+}
+
+async fn one_of_two_hundred_claims_wins(subject: Subject) {
+    let claims = (0..200).map(|n: u32| {
+        let store = subject.store.clone();
+        tokio::spawn(async move { store.claim(&key("k"), &n.to_be_bytes(), TTL).await.unwrap().then_some(n) })
+    });
+    let won: Vec<_> = join_all(claims).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(won.len(), 1);
+    assert_eq!(subject.store.get(&key("k")).await.unwrap().unwrap(), won[0].to_be_bytes());
+}
+
+async fn one_of_two_hundred_takes_gets_the_value(subject: Subject) {
+    subject.store.put(&key("k"), b"once", TTL).await.unwrap();
+    let takes = (0..200).map(|_| {
+        let store = subject.store.clone();
+        tokio::spawn(async move { store.take(&key("k")).await.unwrap() })
+    });
+    let got: Vec<_> = join_all(takes).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(got, [b"once"]);
+}
+
+async fn two_hundred_counts_at_once_are_all_counted(subject: Subject) {
+    let counts = (0..200).map(|_| {
+        let store = subject.store.clone();
+        tokio::spawn(async move { store.count(&key("k"), TTL).await.unwrap().count })
+    });
+    let mut counts: Vec<_> = join_all(counts).await.into_iter().map(Result::unwrap).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=200).collect::<Vec<_>>());
+}
+
+async fn a_window_ends_after_its_first_count(subject: Subject) {
+    let first = subject.store.count(&key("k"), TTL).await.unwrap();
+    assert_eq!((first.count, first.ends_in), (1, TTL));
+    subject.clock.advance(TTL / 2);
+    let second = subject.store.count(&key("k"), TTL * 10).await.unwrap();
+    assert_eq!(second.count, 2);
+    assert!(second.ends_in <= TTL / 2 && second.ends_in > TTL / 2 - Duration::from_secs(60), "{second:?}");
+    subject.clock.advance(TTL / 2);
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 1);
+}
+
+async fn values_and_counters_do_not_meet(subject: Subject) {
+    subject.store.put(&key("k"), b"value", TTL).await.unwrap();
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 1);
+    assert_eq!(subject.store.take(&key("k")).await.unwrap().unwrap(), b"value");
+    assert_eq!(subject.store.get(&key("k")).await.unwrap(), None);
+    assert!(subject.store.claim(&key("k"), b"value", TTL).await.unwrap());
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 2);
+    subject.store.remove(&key("k")).await.unwrap();
+    assert_eq!(subject.store.get(&key("k")).await.unwrap(), None);
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 1);
+}
+
+async fn purposes_and_subjects_do_not_meet(subject: Subject) {
+    subject.store.put(&Key::new("code", b"a"), b"1", TTL).await.unwrap();
+    for other in [Key::new("code", b"b"), Key::new("codea", b""), Key::new("throttle", b"a")] {
+        assert_eq!(subject.store.get(&other).await.unwrap(), None, "{other}");
+    }
+}
+
+async fn a_removed_key_may_be_claimed_again(subject: Subject) {
+    assert!(subject.store.claim(&key("k"), b"first", TTL).await.unwrap());
+    assert!(!subject.store.claim(&key("k"), b"second", TTL).await.unwrap());
+    subject.store.remove(&key("k")).await.unwrap();
+    assert!(subject.store.claim(&key("k"), b"third", TTL).await.unwrap());
+}
+
+async fn no_time_to_live_is_too_long_or_too_short(subject: Subject) {
+    subject.store.put(&key("k"), b"for ever", Duration::MAX).await.unwrap();
+    assert!(subject.store.get(&key("k")).await.unwrap().is_some());
+    subject.store.put(&key("k"), b"never", Duration::ZERO).await.unwrap();
+    assert_eq!(subject.store.get(&key("k")).await.unwrap(), None);
+    assert_eq!(subject.store.count(&key("k"), Duration::ZERO).await.unwrap().count, 1);
+    assert_eq!(subject.store.count(&key("k"), Duration::ZERO).await.unwrap().count, 1);
+    assert_eq!(subject.store.count(&key("k"), Duration::MAX).await.unwrap().count, 1);
+    assert_eq!(subject.store.count(&key("k"), Duration::MAX).await.unwrap().count, 2);
+}
