@@ -103,7 +103,7 @@ async fn a_payment_asks_for_a_recent_sign_in_and_comes_straight_back() {
     assert_eq!(statuses(&ada).await, [OrderStatus::Placed]);
     assert_eq!(browser.open(&order).await.status, 200, "all else goes on");
     let sent = browser.open(&pay).await;
-    assert!(sent.location().ends_with("&max_age=900"), "{}", sent.location());
+    assert!(sent.location().ends_with("&max_age=870"), "{}", sent.location());
     assert_eq!(browser.sign_in(&provider, &ada, sent.location()).await, pay);
 
     let page = browser.open(&pay).await;

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::token::{Algorithm, KeySet};
 
 /// How far two clocks may differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// How old a token may be that answers a request of just now.
 const OLDEST: Duration = Duration::from_secs(600);
 

@@ -2,6 +2,7 @@
 //! what a visitor may do.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -11,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use url::form_urlencoded;
 
-use super::id_token::{self, Expected};
+use super::id_token::{self, CLOCK_SKEW, Expected};
 use super::own_pages::place_of;
 use super::provider::ProviderError;
 use super::refreshing::Outcome;
@@ -26,7 +27,7 @@ use crate::session::Session;
 use crate::token::TokenError;
 
 /// An access token that is about to expire is renewed: what a page does with it takes a moment too.
-const ABOUT_TO_EXPIRE: std::time::Duration = std::time::Duration::from_secs(10);
+const ABOUT_TO_EXPIRE: Duration = Duration::from_secs(10);
 
 /// Somebody who signed in here, and whose session has not ended as far as this service knows.
 ///
@@ -251,6 +252,12 @@ pub(super) fn greeter() -> Greeter {
     })
 }
 
+/// How recent a login the provider is asked for, in seconds (`max_age`). Whomever it lets pass must be recent here too, though
+/// its clock is behind and `auth_time` is cut to a second: else the browser goes around in circles.
+fn asked_of_the_provider(step_up_after: Duration) -> u64 {
+    (step_up_after - CLOCK_SKEW.min(step_up_after / 2)).as_secs()
+}
+
 fn keys_unavailable() -> Problem {
     Problem::unavailable("the issuer's key set", TokenError::KeysUnavailable)
 }
@@ -300,7 +307,7 @@ impl FromRequest for RecentlySignedIn {
             match single_sign_on.confirm(signed_in.principal()).await {
                 Ok(session) => Ok(Self { signed_in, session }),
                 Err(problem) if problem.code() == "insufficient_user_authentication" => {
-                    let max_age = single_sign_on.step_up_after().as_secs();
+                    let max_age = asked_of_the_provider(single_sign_on.step_up_after());
                     Err(relying_party.sign_in_needed(&request, Some(max_age)))
                 }
                 Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
@@ -311,5 +318,16 @@ impl FromRequest for RecentlySignedIn {
             }
         }
         .boxed_local()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_the_provider_takes_for_recent_is_recent_here_too() {
+        let asked = |seconds| asked_of_the_provider(Duration::from_secs(seconds));
+        assert_eq!([900, 60, 15, 1].map(asked), [870, 30, 7, 0]);
     }
 }

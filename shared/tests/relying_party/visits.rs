@@ -123,11 +123,11 @@ async fn a_payment_sends_whoever_signed_in_too_long_ago_to_sign_in_again_and_str
     let first = service.provider.grant().session;
     service.clock.advance(STEP_UP_AFTER + Duration::from_secs(1));
     let sent_away = browser.open("/pay/7?x=1").await;
-    assert_eq!((sent_away.status, sent_away.location()), (303, "/login?return_to=%2Fpay%2F7%3Fx%3D1&max_age=900"));
+    assert_eq!((sent_away.status, sent_away.location()), (303, "/login?return_to=%2Fpay%2F7%3Fx%3D1&max_age=870"));
     assert!(browser.is_signed_in().await, "an old login is still a login");
     let back_at = browser.sign_in(&service.provider, sent_away.location()).await;
     assert_eq!(back_at, "/pay/7?x=1");
-    assert_eq!(service.provider.state.asked.lock()["max_age"], "900");
+    assert_eq!(service.provider.state.asked.lock()["max_age"], "870");
     let paid = browser.open(&back_at).await;
     assert_eq!(paid.status, 200);
     assert!(paid.json()["session"] != json!(first));
