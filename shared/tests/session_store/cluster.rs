@@ -1,7 +1,9 @@
 //! A cluster of the test's own: nodes at loopback addresses of theirs, and between them a network that can be cut and that
 //! may repeat and reorder packets.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -138,16 +140,16 @@ impl Network {
     }
 
     async fn packets(self: Arc<Self>, socket: Arc<UdpSocket>, to: SocketAddr) {
-        let mut ways = std::collections::HashMap::new();
+        let mut ways = HashMap::new();
         let mut backwards = JoinSet::new();
         let (mut packet, mut held) = (vec![0; 65_536], None::<Vec<u8>>);
         while let Ok((length, from)) = socket.recv_from(&mut packet).await {
             if self.is_cut(from.ip(), to.ip()) {
                 continue;
             }
-            if !ways.contains_key(&from) {
+            if let Entry::Vacant(unknown) = ways.entry(from) {
                 let way = Arc::new(UdpSocket::bind((to.ip(), 0)).await.unwrap());
-                ways.insert(from, way.clone());
+                unknown.insert(way.clone());
                 backwards.spawn(self.clone().packets_back(way, socket.clone(), from, to));
             }
             let mut sent = vec![packet[..length].to_vec()];

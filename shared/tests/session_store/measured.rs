@@ -12,6 +12,7 @@ use crate::{NO_LIMIT, WINDOW, login};
 const TIMES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "what a measurement is for")]
 async fn a_change_is_seen_on_every_node_in_a_moment() {
     for count in 2..=5 {
         let network = Network::with(ClusterWrite::Async, WINDOW);
@@ -60,6 +61,7 @@ async fn a_hundred_thousand_sessions_are_taken_over() {
     take_over(100_000).await;
 }
 
+#[expect(clippy::print_stdout, reason = "what a measurement is for")]
 async fn take_over(sessions: usize) {
     let (network, clock) = (Network::new(), Clock::default());
     let first = TestNode::begin(&network, 0, &[], clock.clone()).await;

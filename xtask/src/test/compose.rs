@@ -158,12 +158,15 @@ impl Project {
         let password = answer(self.command(&["run", "--rm", "-T", "secrets", "show", "admin_password"]))?;
         self.keep_secrets(results)?;
         screen.step("testing");
-        let mut command = cargo(&TESTS);
-        command.arg("--no-fail-fast").args(filter);
         let [email_variable, password_variable] = ADMIN_VARIABLES;
-        command.envs(self.settings()).env(PORT_VARIABLE, self.port.to_string());
-        command.env(email_variable, ADMIN_EMAIL).env(password_variable, password.trim());
-        command.env(COMPOSE_VARIABLE, self.compose.text());
+        let command = || {
+            let mut command = cargo(&TESTS);
+            command.arg("--no-fail-fast").args(filter);
+            command.envs(self.settings()).env(PORT_VARIABLE, self.port.to_string());
+            command.env(email_variable, ADMIN_EMAIL).env(password_variable, password.trim());
+            command.env(COMPOSE_VARIABLE, self.compose.text());
+            command
+        };
         run_tests(command, results, screen, interruption).await
     }
 

@@ -23,6 +23,8 @@ use crate::children::{Interruption, cargo, run as run_child, target_folder};
 use crate::needs;
 use crate::screen::Screen;
 
+/// How many tests may fail for a reason of their own.
+const MOST_FLAKY: usize = 3;
 /// What the end-to-end tests start.
 const PROGRAMS: [&str; 5] = ["auth-service", "cart-service", "order-service", "all-in-one", "xtask"];
 
@@ -95,17 +97,40 @@ async fn with_servers(
     let programs = results.keep_programs()?;
 
     screen.step("building the tests");
-    let mut command = test_command(arguments);
-    command.env("TEST_POSTGRES_URL", postgres.url()).env("TEST_REDIS_URL", redis.url());
-    command.env("TEST_SCHEMATHESIS", schemathesis).env("TEST_NODE_CLIENTS", node_clients);
-    command.env("TEST_BROWSER_JOURNEYS", node_browser);
-    command.env("ROAM_REQUIRE_SERVERS", "1").env(e2e::PROGRAMS_VARIABLE, programs);
+    let command = || {
+        let mut command = test_command(arguments);
+        command.env("TEST_POSTGRES_URL", postgres.url()).env("TEST_REDIS_URL", redis.url());
+        command.env("TEST_SCHEMATHESIS", &schemathesis).env("TEST_NODE_CLIENTS", &node_clients);
+        command.env("TEST_BROWSER_JOURNEYS", &node_browser);
+        command.env("ROAM_REQUIRE_SERVERS", "1").env(e2e::PROGRAMS_VARIABLE, &programs);
+        command
+    };
     let outcome = run_tests(command, &results, screen, interruption).await?;
     Ok((results, outcome))
 }
 
-/// Runs `cargo test`, counts what it prints and keeps it.
+/// Runs `cargo test`. What fails is run once more by itself: what passes then is flaky, which is told by name and is a bug to
+/// find, but says nothing of the change at hand. More than [`MOST_FLAKY`] failures are no accident.
 async fn run_tests(
+    command: impl Fn() -> Command,
+    results: &Results,
+    screen: &Screen,
+    interruption: &mut Interruption,
+) -> anyhow::Result<Outcome> {
+    let mut outcome = run_once(command(), results, screen, interruption).await?;
+    if !(1..=MOST_FLAKY).contains(&outcome.tally.failed.len()) {
+        return Ok(outcome);
+    }
+    screen.step("running what failed once more");
+    let mut again = command();
+    again.args(["--", "--exact"]).args(&outcome.tally.failed);
+    let second = run_once(again, results, screen, interruption).await?;
+    outcome.passed = second.passed && outcome.tally.second(&second.tally);
+    Ok(outcome)
+}
+
+/// Runs `cargo test`, counts what it prints and keeps it.
+async fn run_once(
     mut command: Command,
     results: &Results,
     screen: &Screen,
@@ -200,7 +225,7 @@ impl Results {
     }
 
     fn log(&self) -> anyhow::Result<File> {
-        Ok(File::create(self.folder.join("tests.log"))?)
+        Ok(File::options().create(true).append(true).open(self.folder.join("tests.log"))?)
     }
 
     fn services(&self) -> PathBuf {

@@ -6,7 +6,9 @@ use std::fmt;
 pub(super) struct Tally {
     passed: usize,
     ignored: usize,
-    failed: Vec<String>,
+    pub(super) failed: Vec<String>,
+    /// Failed, and passed when they were run again.
+    flaky: Vec<String>,
     /// Tests that said that they left something out.
     pub(super) left: Vec<String>,
 }
@@ -26,11 +28,26 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Takes over how those that failed went the second time. Whether all of them passed.
+    pub(super) fn second(&mut self, second: &Self) -> bool {
+        let all = second.failed.is_empty() && second.passed >= self.failed.len();
+        if all {
+            self.flaky.append(&mut self.failed);
+        }
+        self.left.extend(second.left.iter().cloned());
+        all
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} passed, {} failed, {} ignored", self.passed, self.failed.len(), self.ignored)?;
         if !self.failed.is_empty() {
             write!(f, " ({})", self.failed.join(", "))?;
+        }
+        if !self.flaky.is_empty() {
+            write!(f, ", {} FLAKY, a bug to find ({})", self.flaky.len(), self.flaky.join(", "))?;
         }
         Ok(())
     }
@@ -66,5 +83,23 @@ mod tests {
         }
         assert_eq!(tally.to_string(), "2 passed, 1 failed, 2 ignored (rules::an_order_is_lost)");
         assert_eq!(tally.left, ["stores on Redis"]);
+    }
+
+    #[test]
+    fn a_test_that_passes_the_second_time_is_named_as_flaky_and_one_that_does_not_has_failed() {
+        let read = |lines: &[&str]| {
+            let mut tally = Tally::default();
+            lines.iter().for_each(|line| tally.read(line));
+            tally
+        };
+        let first = || read(&["test a ... ok", "test b ... FAILED", "test c ... FAILED"]);
+        let mut tally = first();
+        assert!(tally.second(&read(&["test b ... ok", "test c ... ok"])));
+        assert_eq!(tally.to_string(), "1 passed, 0 failed, 0 ignored, 2 FLAKY, a bug to find (b, c)");
+        for second in [&["test b ... ok", "test c ... FAILED"][..], &["test b ... ok"], &[]] {
+            let mut tally = first();
+            assert!(!tally.second(&read(second)));
+            assert_eq!(tally.to_string(), "1 passed, 2 failed, 0 ignored (b, c)");
+        }
     }
 }

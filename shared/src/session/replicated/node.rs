@@ -36,6 +36,9 @@ pub(super) struct Member {
     pub(super) joined: bool,
 }
 
+/// A link, and the task that keeps it up.
+type KeptLink = (Arc<Link>, AbortOnDropHandle<()>);
+
 pub(super) struct Node {
     pub(super) id: u64,
     pub(super) clock: Clock,
@@ -47,7 +50,7 @@ pub(super) struct Node {
     replica: Mutex<Replica>,
     announced: Notify,
     members: watch::Sender<BTreeMap<u64, Member>>,
-    links: Mutex<BTreeMap<u64, (Arc<Link>, AbortOnDropHandle<()>)>>,
+    links: Mutex<BTreeMap<u64, KeptLink>>,
     /// No link is made any more. Changed and read under the lock of the links.
     has_left: AtomicBool,
     /// How many connections each node has to this one.
