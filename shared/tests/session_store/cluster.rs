@@ -42,6 +42,8 @@ pub(crate) struct Network {
     cut: watch::Sender<HashSet<(IpAddr, IpAddr)>>,
     /// Packets come twice, and some after the next one.
     is_messy: AtomicBool,
+    /// No packet comes at all; connections are as they were.
+    loses_packets: AtomicBool,
     pub(crate) write: ClusterWrite,
     /// The longest life of an access token.
     window: Duration,
@@ -57,7 +59,14 @@ impl Network {
         // Another process of these tests has other addresses.
         let number = std::process::id() * 61 + NETWORKS.fetch_add(1, Ordering::Relaxed);
         let base = [u8::try_from(16 + number / 250 % 200).unwrap(), u8::try_from(number % 250).unwrap()];
-        Arc::new(Self { base, cut: watch::Sender::default(), is_messy: AtomicBool::new(false), write, window })
+        Arc::new(Self {
+            base,
+            cut: watch::Sender::default(),
+            is_messy: AtomicBool::new(false),
+            loses_packets: AtomicBool::new(false),
+            write,
+            window,
+        })
     }
 
     fn ip(&self, node: usize) -> IpAddr {
@@ -74,6 +83,10 @@ impl Network {
 
     pub(crate) fn make_messy(&self) {
         self.is_messy.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lose_packets(&self, all: bool) {
+        self.loses_packets.store(all, Ordering::Relaxed);
     }
 
     /// Nothing passes any more between one of `these` and one of `those`.
@@ -144,7 +157,7 @@ impl Network {
         let mut backwards = JoinSet::new();
         let (mut packet, mut held) = (vec![0; 65_536], None::<Vec<u8>>);
         while let Ok((length, from)) = socket.recv_from(&mut packet).await {
-            if self.is_cut(from.ip(), to.ip()) {
+            if self.is_cut(from.ip(), to.ip()) || self.loses_packets.load(Ordering::Relaxed) {
                 continue;
             }
             if let Entry::Vacant(unknown) = ways.entry(from) {
@@ -178,7 +191,7 @@ impl Network {
     ) {
         let mut packet = vec![0; 65_536];
         while let Ok((length, _)) = way.recv_from(&mut packet).await {
-            if !self.is_cut(to.ip(), from.ip()) {
+            if !self.is_cut(to.ip(), from.ip()) && !self.loses_packets.load(Ordering::Relaxed) {
                 let _ = socket.send_to(&packet[..length], from).await;
             }
         }

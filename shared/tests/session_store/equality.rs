@@ -261,29 +261,41 @@ async fn memory_and_redis_answer_the_same_for_three_users() {
 /// After this, nothing that was is known any more.
 const ALL_FORGOTTEN: Duration = Duration::from_secs(40 * 86_400);
 
-/// The same against the nodes of a cluster that are asked in turn.
-async fn compare_on_nodes(count: usize, users: usize, cases: u32) {
+/// The same against the nodes of a cluster that are asked in turn, and against the Redis at `redis`.
+async fn compare_on_nodes(count: usize, users: usize, cases: u32, redis: Option<String>) {
     let clock = Clock::default();
     let nodes = InTurn::of(count, &clock, WINDOW).await;
     let compare = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+        let redis =
+            redis.as_ref().map(|url| runtime.block_on(async { (Redis::open(url).unwrap(), look_into(url).await) }));
         let verbs = prop::collection::vec(verb(users), 1..60);
         TestRunner::new(config).run(&verbs, |verbs| {
             runtime.block_on(async {
                 clock.advance(ALL_FORGOTTEN);
                 let users: Vec<_> = (0..users).map(|_| UserId::random()).collect();
-                let memory = MemorySessionStore::new(clock.clone(), WINDOW);
-                let mut memory = Side::new(Arc::new(memory), &users, clock.now());
-                let mut nodes = Side::new(nodes.clone(), &users, clock.now());
+                let side = |store: Arc<dyn SessionStore>| Side::new(store, &users, clock.now());
+                let mut memory = side(Arc::new(MemorySessionStore::new(clock.clone(), WINDOW)));
+                let mut others = vec![("the nodes", side(nodes.clone()))];
+                if let Some((redis, raw)) = &redis {
+                    let () = cmd("FLUSHDB").query_async(&mut raw.clone()).await.unwrap();
+                    let store = RedisSessionStore::new(redis.clone(), clock.clone(), WINDOW);
+                    others.push(("Redis", side(Arc::new(store))));
+                }
                 for verb in &verbs {
                     if let Verb::Move { steps } = verb {
                         clock.advance(STEP * *steps);
                     }
-                    let (expected, answer) = (memory.act(verb).await, nodes.act(verb).await);
-                    prop_assert_eq!(expected, answer, "memory and the nodes differ at {:?}", verb);
+                    let expected = memory.act(verb).await;
+                    for (name, other) in &mut others {
+                        prop_assert_eq!(&expected, &other.act(verb).await, "memory and {} differ at {:?}", name, verb);
+                    }
                 }
-                prop_assert_eq!(memory.feed().await, nodes.feed().await, "the feeds differ");
+                let expected = memory.feed().await;
+                for (name, other) in &others {
+                    prop_assert_eq!(&expected, &other.feed().await, "memory and {} feed otherwise", name);
+                }
                 Ok(())
             })
         })
@@ -295,15 +307,15 @@ async fn compare_on_nodes(count: usize, users: usize, cases: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_and_one_node_answer_the_same() {
-    compare_on_nodes(1, 2, 48).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_and_two_nodes_in_turn_answer_the_same() {
-    compare_on_nodes(2, 1, 48).await;
+    compare_on_nodes(1, 2, 48, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_and_three_nodes_in_turn_answer_the_same() {
-    compare_on_nodes(3, 3, 32).await;
+    compare_on_nodes(3, 3, 32, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_two_nodes_in_turn_and_redis_answer_the_same() {
+    compare_on_nodes(2, 1, 48, shared::testing::redis().await).await;
 }

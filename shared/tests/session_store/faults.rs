@@ -275,6 +275,24 @@ async fn packets_that_come_twice_and_in_disorder_keep_the_nodes_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_only_not_heard_of_still_gets_every_change() {
+    let network = Network::new();
+    let nodes = nodes(&network, 2, &Clock::default()).await;
+    network.lose_packets(true);
+    until("each takes the other for dead", async || nodes.iter().all(|node| node.store.peers() == 0)).await;
+    for at in [0, 1, 0] {
+        let session = begin(&nodes[at], UserId::random()).await;
+        assert!(lives(&nodes[1 - at], session.id).await, "the connection was there, and was not used");
+        nodes[1 - at].store.end(session.id, EndReason::Logout).await.unwrap();
+        assert!(!lives(&nodes[at], session.id).await);
+    }
+    network.lose_packets(false);
+    connected(&nodes).await;
+    let session = begin(&nodes[0], UserId::random()).await;
+    assert!(lives(&nodes[1], session.id).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_another_key_is_no_node_and_never_ready() {
     let (network, clock) = (Network::new(), Clock::default());
     let first = TestNode::begin(&network, 0, &[], clock.clone()).await;

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::{joining, measures};
 /// A node that does not answer for so long is hung up on: nobody waits for it longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+const SILENT_LOOKS: u32 = 10;
 /// How often digests are compared, beside each time that a connection begins.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -35,7 +36,7 @@ struct Item {
 }
 
 /// What was sent and not answered yet, in order.
-type Pending = Mutex<VecDeque<(Instant, Option<oneshot::Sender<Reply>>)>>;
+type Pending = Mutex<VecDeque<Option<oneshot::Sender<Reply>>>>;
 
 pub(super) struct Link {
     pub(super) peer: u64,
@@ -172,10 +173,10 @@ async fn converse(
     mut writer: Writer,
 ) -> anyhow::Result<()> {
     let pending = Pending::default();
-    let heard_at = Mutex::new(Instant::now());
+    let heard = AtomicU64::new(0);
     let sending = async {
         while let Some(item) = items.recv().await {
-            pending.lock().push_back((Instant::now(), item.reply));
+            pending.lock().push_back(item.reply);
             writer.write(&item.frame).await?;
         }
         anyhow::Ok(())
@@ -183,19 +184,20 @@ async fn converse(
     let receiving = async {
         loop {
             let reply = decode(&reader.read().await?)?;
-            *heard_at.lock() = Instant::now();
-            let (_, waiting) = pending.lock().pop_front().context("it answers what was not asked")?;
+            heard.fetch_add(1, Ordering::Relaxed);
+            let waiting = pending.lock().pop_front().context("it answers what was not asked")?;
             // Whoever asked may have left.
             let _ = waiting.map(|waiting| waiting.send(reply));
         }
     };
+    // Counted in looks, not by the clock: while this process itself stood still, nobody could be heard.
     let watching = async {
-        loop {
+        let (mut last, mut silent) = (0, 0);
+        while silent < SILENT_LOOKS {
             sleep(LOOK_EVERY).await;
-            let oldest = pending.lock().front().map(|(sent, _)| sent.elapsed());
-            if oldest.is_some_and(|oldest| oldest > PATIENCE) && heard_at.lock().elapsed() > PATIENCE {
-                break;
-            }
+            let now = heard.load(Ordering::Relaxed);
+            silent = if pending.lock().is_empty() || now != last { 0 } else { silent + 1 };
+            last = now;
         }
     };
     tokio::select! {

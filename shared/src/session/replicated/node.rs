@@ -170,19 +170,24 @@ impl Node {
         Ok(())
     }
 
-    /// Follows who is alive: dials who is new, and hangs up on who is dead.
+    /// Follows who is alive: dials who is new, and hangs up on who is dead. One that gossip takes for dead and that still
+    /// answers is alive: packets are lost or late before a connection ends, and changes would be lost with it.
     pub(super) fn set_members(self: &Arc<Self>, members: BTreeMap<u64, Member>) {
         measures::set("roam_cluster_members", members.len() + 1);
         let mut links = self.links.lock();
         if self.has_left.load(Ordering::Acquire) {
             return;
         }
-        links.retain(|id, (link, _)| members.get(id).is_some_and(|member| member.address == link.address));
+        // Under the lock: whoever looks for links to nobody's address finds both as they are now.
+        self.members.send_replace(members.clone());
+        links.retain(|id, (link, _)| match members.get(id) {
+            Some(member) => member.address == link.address,
+            None => link.is_connected(),
+        });
         for (id, member) in &members {
             links.entry(*id).or_insert_with(|| link::spawn(self.clone(), *id, member.address));
         }
         drop(links);
-        self.members.send_replace(members);
         self.links_changed();
     }
 
@@ -202,7 +207,12 @@ impl Node {
     }
 
     pub(super) fn links_changed(&self) {
-        let connected = self.links.lock().values().filter(|(link, _)| link.is_connected()).count();
+        let mut links = self.links.lock();
+        let members = self.members.borrow();
+        links.retain(|id, (link, _)| members.contains_key(id) || link.is_connected());
+        drop(members);
+        let connected = links.values().filter(|(link, _)| link.is_connected()).count();
+        drop(links);
         measures::set("roam_cluster_connections", connected);
         self.stirred.notify_one();
     }
