@@ -4,21 +4,17 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use auth_service::password::NewPassword;
 use auth_service::roles::Roles;
-use auth_service::{EmbeddedStores, FirstUser};
+use auth_service::{EmbeddedStores, FirstUser, Stores};
 use secrecy::{ExposeSecret as _, SecretString};
-use shared::authentication::strategy::{Credential, Place, Strategy};
-use shared::authentication::{DenyListMode, how_long_to_remember};
-use shared::clock::Clock;
+use shared::authentication::SessionCookie;
 use shared::config::Settings;
-use shared::key_value::{KeyValueStore, MemoryKeyValueStore, RedisKeyValueStore};
-use shared::redis::Redis;
-use shared::session::{MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
+use shared::server::Route;
 
 use crate::data_folder::DataFolder;
+use crate::stores::{Node, ReadStores, read_stores};
 
 /// Where the three services listen.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +31,7 @@ pub struct Config {
     pub(crate) cart: cart_service::Config,
     pub(crate) orders: order_service::Config,
     pub(crate) data: DataFolder,
+    node: Option<Node>,
 }
 
 impl Config {
@@ -47,13 +44,20 @@ impl Config {
         let folder: PathBuf = settings.or("DATA_DIR", "data", "where SQLite files and generated keys are");
         let mut data = DataFolder::at(folder);
         let addresses = read_addresses(settings);
-        let stores = read_stores(settings);
+        let ReadStores { embedded: stores, node, is_pinned } = read_stores(settings);
+        let is_node = node.is_some();
         give_addresses(settings, addresses);
-        give_keys(settings, &mut data)?;
-        let clients = give_clients(settings, &mut data, addresses)?;
+        let mut keys = Keys { data: &mut data, is_node };
+        give_keys(settings, &mut keys)?;
+        let clients = give_clients(settings, &mut keys, addresses)?;
+        let route = if is_pinned { Some(read_route(settings, &mut data)?) } else { None };
 
         let mut database = |settings: &mut Settings, name, file: &str, meaning| {
-            let url = settings.optional(name, meaning).unwrap_or_else(|| data.database(file));
+            let told = settings.optional(name, meaning);
+            if told.is_none() && is_node {
+                settings.mistake(shared_by_nodes(name));
+            }
+            let url = told.unwrap_or_else(|| data.database(file));
             settings.give("DATABASE_URL", url.clone());
             settings.give(name, url);
         };
@@ -68,7 +72,26 @@ impl Config {
         database(settings, "ORDER_DATABASE_URL", "order.db", "orders; by default order.db in DATA_DIR");
         clients.orders.give(settings);
         let orders = order_service::Config::read(settings, sessions());
-        Ok(Self { addresses, auth, cart, orders, data })
+        let mut config = Self { addresses, auth, cart, orders, data, node };
+        for server in [&mut config.auth.server, &mut config.cart.server, &mut config.orders.server] {
+            server.route.clone_from(&route);
+        }
+        Ok(config)
+    }
+
+    /// Where all nodes hold all sessions, starts this one and gives its sessions to the three services.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub(crate) async fn start_node(&mut self) -> anyhow::Result<()> {
+        let Some(node) = self.node.take() else { return Ok(()) };
+        let sessions = node.start().await?;
+        if let Stores::Embedded(EmbeddedStores { sessions: stand_in, .. }) = &mut self.auth.stores {
+            *stand_in = Arc::clone(&sessions);
+        }
+        self.cart.single_sign_on.sessions = Arc::clone(&sessions);
+        self.orders.single_sign_on.sessions = sessions;
+        Ok(())
     }
 }
 
@@ -87,57 +110,6 @@ fn read_addresses(settings: &mut Settings) -> Addresses {
     }
 }
 
-/// Sessions and small values in memory, unless a Redis is named or the strategy says where they are.
-fn read_stores(settings: &mut Settings) -> Option<EmbeddedStores> {
-    let meaning = "the Redis with the sessions; without it they are in memory, and end with the process";
-    let redis: Option<SecretString> = settings.optional("REDIS_URL", meaning);
-    let meaning = "life of an access token; the same for all services";
-    let access_token_ttl: Duration = settings.or("ACCESS_TOKEN_TTL", "5m", meaning);
-    let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
-    match strategy.place() {
-        Place::Client => {
-            let remember = how_long_to_remember(settings, strategy, access_token_ttl);
-            return Some(no_sessions(settings, redis.as_ref(), strategy, remember));
-        }
-        Place::Redis if redis.is_none() => settings.mistake("SESSION_STRATEGY: redis needs REDIS_URL"),
-        Place::Redis | Place::RedisOrMemory if redis.is_some() => return None,
-        _ => {}
-    }
-    let clock = Clock::default();
-    let sessions: Arc<dyn SessionStore> = Arc::new(MemorySessionStore::new(clock.clone(), access_token_ttl));
-    Some(EmbeddedStores { sessions, key_values: key_values(settings, redis.as_ref(), clock) })
-}
-
-/// Stores that keep no session, and tell of ended ones as `JWT_DENY_LIST` says.
-fn no_sessions(
-    settings: &mut Settings,
-    redis: Option<&SecretString>,
-    strategy: Strategy,
-    remember: Duration,
-) -> EmbeddedStores {
-    let clock = Clock::default();
-    let key_values = key_values(settings, redis, clock.clone());
-    let redis = redis.and_then(|url| Redis::open(url.expose_secret()).ok());
-    let feed: Arc<dyn SessionStore> = match redis {
-        Some(redis) => Arc::new(RedisSessionStore::new(redis, clock.clone(), remember)),
-        None => Arc::new(MemorySessionStore::new(clock.clone(), remember)),
-    };
-    let told = DenyListMode::read(settings);
-    let mode = if strategy.credential() == Credential::SealedCookie { DenyListMode::Feed } else { told };
-    let endings = mode.endings(feed, key_values.clone());
-    EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values }
-}
-
-/// One-time codes and the counts of attempts, which all nodes share where there is a Redis.
-fn key_values(settings: &mut Settings, redis: Option<&SecretString>, clock: Clock) -> Arc<dyn KeyValueStore> {
-    match redis.map(|url| Redis::open(url.expose_secret())) {
-        Some(Ok(redis)) => return Arc::new(RedisKeyValueStore::new(redis, clock)),
-        Some(Err(error)) => settings.mistake(format!("REDIS_URL: {error}")),
-        None => {}
-    }
-    Arc::new(MemoryKeyValueStore::new(clock))
-}
-
 /// The services find each other where they listen, unless they are told another way.
 fn give_addresses(settings: &mut Settings, addresses: Addresses) {
     let local = |address: SocketAddr| format!("http://{}", reached_at(address));
@@ -145,6 +117,11 @@ fn give_addresses(settings: &mut Settings, addresses: Addresses) {
     for (name, value, meaning) in [
         ("ISSUER", public_url(addresses.auth), "the auth service's public address; by default where it listens"),
         ("JWKS_URL", keys, "where the keys are read; by default from where the auth service listens"),
+        (
+            "ISSUER_INTERNAL_URL",
+            local(addresses.auth),
+            "where the others find the auth service; by default where it listens",
+        ),
         (
             "CART_URL",
             local(addresses.cart),
@@ -156,7 +133,47 @@ fn give_addresses(settings: &mut Settings, addresses: Addresses) {
     }
 }
 
-fn give_keys(settings: &mut Settings, data: &mut DataFolder) -> anyhow::Result<()> {
+/// What is made up once and kept in the data folder. The nodes of a cluster have it from their settings: each would make up
+/// its own.
+struct Keys<'a> {
+    data: &'a mut DataFolder,
+    is_node: bool,
+}
+
+impl Keys<'_> {
+    /// # Errors
+    /// The key is in the data folder and cannot be read.
+    fn read(
+        &mut self,
+        settings: &mut Settings,
+        name: &'static str,
+        file: &str,
+        meaning: &'static str,
+    ) -> anyhow::Result<SecretString> {
+        let told: Option<SecretString> = settings.optional(name, meaning);
+        if told.is_none() && self.is_node {
+            settings.mistake(shared_by_nodes(name));
+        }
+        told.map_or_else(|| self.data.key(file), Ok)
+    }
+}
+
+fn shared_by_nodes(name: &str) -> String {
+    format!(
+        "{name} is not set: the nodes that hold all sessions (SESSION_STRATEGY) have the same, so none makes up its own"
+    )
+}
+
+/// What this node is called where a gateway leads browsers to it.
+fn read_route(settings: &mut Settings, data: &mut DataFolder) -> anyhow::Result<Route> {
+    let meaning = "what tells this node from the others behind a gateway; by default made up and kept in DATA_DIR";
+    let name: Option<String> = settings.optional("NODE_NAME", meaning);
+    let name = name.map_or_else(|| data.key("node.name"), |name| Ok(name.into()))?;
+    let key: SecretString = settings.optional("MASTER_KEY", "given above").unwrap_or_default();
+    Ok(Route::of(key.expose_secret().as_bytes(), name.expose_secret(), &SessionCookie::read(settings)))
+}
+
+fn give_keys(settings: &mut Settings, keys: &mut Keys<'_>) -> anyhow::Result<()> {
     for (name, file, meaning) in [
         ("MASTER_KEY", "master.key", "seals what must be read back; by default made up and kept in DATA_DIR"),
         (
@@ -170,11 +187,8 @@ fn give_keys(settings: &mut Settings, data: &mut DataFolder) -> anyhow::Result<(
             "seals the cookies of signed-in browsers; by default made up and kept in DATA_DIR",
         ),
     ] {
-        let told: Option<SecretString> = settings.optional(name, meaning);
-        match told {
-            Some(told) => settings.give(name, told.expose_secret()),
-            None => settings.give(name, data.key(file)?.expose_secret()),
-        }
+        let key = keys.read(settings, name, file, meaning)?;
+        settings.give(name, key.expose_secret());
     }
     Ok(())
 }
@@ -222,7 +236,7 @@ impl Client {
 
 /// The shop's services are clients of the auth service: their secrets are made up and kept in the folder, and the auth
 /// service is told of them, beside those that the operator names.
-fn give_clients(settings: &mut Settings, data: &mut DataFolder, addresses: Addresses) -> anyhow::Result<Clients> {
+fn give_clients(settings: &mut Settings, keys: &mut Keys<'_>, addresses: Addresses) -> anyhow::Result<Clients> {
     let mut url = |name, address, meaning| {
         let told: Option<String> = settings.optional(name, meaning);
         let url = told.unwrap_or_else(|| public_url(address));
@@ -232,16 +246,20 @@ fn give_clients(settings: &mut Settings, data: &mut DataFolder, addresses: Addre
     let shop =
         url("SHOP_URL", addresses.cart, "the shop as browsers know it; by default where the cart service listens");
     let orders = url("ORDERS_URL", addresses.orders, "the orders as browsers know them; by default where they listen");
+    let meaning = "the shop's secret as a client of the auth service; by default made up and kept in DATA_DIR";
+    let shop_secret = keys.read(settings, "SHOP_CLIENT_SECRET", "cart-service.client.secret", meaning)?;
+    let meaning = "the orders' secret as a client of the auth service; by default made up and kept in DATA_DIR";
+    let orders_secret = keys.read(settings, "ORDERS_CLIENT_SECRET", "order-service.client.secret", meaning)?;
     let clients = Clients {
         cart: Client {
             id: "cart-service",
-            secret: data.key("cart-service.client.secret")?,
+            secret: shop_secret,
             public_url: shop,
             grants: &["authorization_code", "refresh_token"],
         },
         orders: Client {
             id: "order-service",
-            secret: data.key("order-service.client.secret")?,
+            secret: orders_secret,
             public_url: orders,
             // It calls the cart service in its users' names.
             grants: &["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"],

@@ -1,9 +1,10 @@
-//! The three services in one process: three listeners, SQLite files, sessions in memory. Owns what belongs to one machine
-//! (the data folder, generated keys, the first accounts' passwords on the terminal); no service calls another but over
-//! HTTP, as they would in three processes.
+//! The three services in one process: three listeners, SQLite files, sessions in memory; or one of several such processes
+//! that each hold all sessions. Owns what belongs to one machine (the data folder, generated keys, the first accounts'
+//! passwords on the terminal); no service calls another but over HTTP, as they would in three processes.
 
 mod config;
 mod data_folder;
+mod stores;
 mod welcome;
 
 use std::net::{SocketAddr, TcpListener};
@@ -31,11 +32,12 @@ pub struct Started {
 ///
 /// # Errors
 /// A port or the data folder is taken, or a service cannot start; in words for whoever started it.
-pub async fn start(config: Config) -> anyhow::Result<Started> {
+pub async fn start(mut config: Config) -> anyhow::Result<Started> {
     let Addresses { auth, cart, orders } = config.addresses;
     for (address, setting) in [(auth, "AUTH_ADDR"), (cart, "CART_ADDR"), (orders, "ORDER_ADDR")] {
         ensure_free(address, setting)?;
     }
+    config.start_node().await?;
     let data = config.data.prepare()?;
     let auth = in_service(config.auth.server.name, auth_service::start(config.auth)).await;
     let auth = auth.context("the auth service")?;

@@ -226,6 +226,37 @@ fn every_mistake_in_the_settings_is_named_once() {
 }
 
 #[test]
+fn a_node_of_a_cluster_makes_up_nothing_that_all_nodes_must_share() {
+    let newcomer = Newcomer::arrives();
+    let given = [
+        ("SESSION_STRATEGY", "replicated"),
+        ("CLUSTER_SEEDS", "one"),
+        ("CLUSTER_KEY", "s3cret-of-the-nodes"),
+        ("CLUSTER_WRITE", "maybe"),
+    ];
+    let (succeeded, said) = newcomer.asks(&given, None);
+    assert!(!succeeded);
+    for name in [
+        "CLUSTER_LISTEN is not set",
+        "CLUSTER_SEEDS: ",
+        "CLUSTER_KEY: ",
+        "CLUSTER_WRITE: ",
+        "AUTH_DATABASE_URL is not set",
+        "CART_DATABASE_URL is not set",
+        "ORDER_DATABASE_URL is not set",
+        "MASTER_KEY is not set",
+        "COOKIE_KEY is not set",
+        "CHECKOUT_SECRET is not set",
+        "SHOP_CLIENT_SECRET is not set",
+        "ORDERS_CLIENT_SECRET is not set",
+    ] {
+        assert_eq!(said.matches(name).count(), 1, "{name} in {said}");
+    }
+    assert!(!said.contains("s3cret"), "{said}");
+    assert!(!newcomer.folder.path().join("data").exists(), "a start that fails leaves something behind");
+}
+
+#[test]
 fn the_settings_are_printed_without_secrets_and_nothing_is_made() {
     let newcomer = Newcomer::arrives();
     let given = [

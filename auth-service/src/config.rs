@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use shared::authentication::strategy::{Credential, Place, Strategy};
+use shared::authentication::strategy::{Credential, Strategy};
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
 use shared::clock::Clock;
 use shared::config::{Setting, Settings};
@@ -201,11 +201,8 @@ impl Config {
 
 fn read_strategy(settings: &mut Settings, is_embedded: bool) -> Strategy {
     let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
-    if !is_embedded && strategy.place() == Place::Memory {
-        let name = strategy.as_str();
-        settings.mistake(format!(
-            "SESSION_STRATEGY: {name} keeps sessions in the memory of one process with all services in it: run all-in-one"
-        ));
+    if let Some(mistake) = strategy.refuses_separate_services().filter(|_| !is_embedded) {
+        settings.mistake(mistake);
     }
     strategy
 }

@@ -24,6 +24,6 @@ pub const PROGRAMS_VARIABLE: &str = "ROAM_PROGRAMS";
 pub use self::person::{Answer, Person};
 #[cfg(feature = "platform")]
 pub use self::platform::{Containers, Credentials, Entrance, Platform, program};
-pub use self::services::{Replica, Service};
+pub use self::services::{Look, Replica, Service};
 #[cfg(feature = "platform")]
 pub use self::world::World;

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct World {
     pub platform: Platform,
-    /// None in one process.
+    /// None where the processes keep sessions themselves.
     pub redis: Option<PrivateRedis>,
     _postgres: Option<PrivatePostgres>,
     /// Where several tests have one platform, each has it for itself.
@@ -105,6 +105,15 @@ impl World {
         let stores = Stores::for_test()?;
         let platform = Platform::replicated(&stores.postgres_url, &stores.redis.url(), replicas, settings).await;
         Some(stores.with(platform))
+    }
+
+    /// So many all-in-one nodes behind a gateway, each with all three services. None, aloud, where PostgreSQL or nginx is
+    /// not installed.
+    pub async fn nodes(count: usize, settings: &[(&str, &str)]) -> Option<Self> {
+        gateway_for_test()?;
+        let (postgres, postgres_url) = postgres_of_test()?;
+        let platform = Platform::nodes(&postgres_url, count, settings).await;
+        Some(Self { platform, redis: None, _postgres: postgres, _turn: None })
     }
 
     /// An administrator who has logged in.

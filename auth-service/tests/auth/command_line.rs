@@ -68,6 +68,24 @@ fn config_prints_every_setting_and_no_secret() {
 }
 
 #[test]
+fn a_strategy_whose_sessions_are_in_the_process_is_refused_and_told_why() {
+    for (strategy, why) in
+        [("sticky", "the memory of one process with all services in it"), ("replicated", "the memory of every node")]
+    {
+        let mut pairs = Place::embedded().settings();
+        pairs.extend(
+            [("SESSION_STRATEGY", strategy), ("REDIS_URL", "redis://localhost")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let mut settings = shared::config::Settings::from_pairs(pairs);
+        auth_service::Config::read(&mut settings, None);
+        let text = settings.finish().unwrap_err().to_string();
+        assert!(text.contains(&format!("SESSION_STRATEGY: {strategy} keeps sessions in {why}")), "{text}");
+        assert!(text.contains("1 mistake") && text.contains("run all-in-one"), "{text}");
+    }
+}
+
+#[test]
 fn settings_that_do_not_fit_each_other_are_refused() {
     let mut settings = Place::embedded().settings();
     for (name, value) in [

@@ -3,6 +3,7 @@
 //! with other numbers.
 
 mod containers;
+mod nodes;
 mod programs;
 
 use std::path::PathBuf;
@@ -113,11 +114,7 @@ impl Platform {
         let ports = GatewayPorts { outer: port(), inner: port() };
         let mut platform = Self::separate(postgres, redis, replicas, settings, Some(ports));
         platform.start_all().await;
-        // Last: replicas that are not ready yet would be left alone for a while.
-        let ports_of = |service| platform.replicas_of(service).filter_map(|process| process.port_of(service)).collect();
-        let output = platform.output_folder().join("gateway.log");
-        let gateway = Gateway::launch(ports, &Service::ALL.map(ports_of), &output, settings);
-        platform.gateway = Some(gateway.unwrap_or_else(|error| panic!("{error:#}")));
+        platform.gateway = Some(launch_gateway(&platform, ports, settings));
         platform.register_demo_user().await;
         platform
     }
@@ -425,6 +422,14 @@ impl Platform {
         wait_until_ready(process).await;
     }
 
+    /// Looks once whether a replica is ready. In one process, whether all that it serves is.
+    ///
+    /// # Panics
+    /// The system does not tell whether it runs.
+    pub fn look(&mut self, replica: impl Into<Replica>) -> Look {
+        self.process_of(replica).look().unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// Starts a replica again and does not wait until it is ready: for one that must wait for another.
     ///
     /// # Panics
@@ -453,6 +458,11 @@ impl Platform {
     /// Changes a setting of a replica, for its next start.
     pub fn set(&mut self, replica: impl Into<Replica>, name: &str, value: &str) {
         self.process_of(replica).set(name, value);
+    }
+
+    /// A setting of a replica, as its next start is told.
+    pub fn setting(&mut self, replica: impl Into<Replica>, name: &str) -> Option<&str> {
+        self.process_of(replica).setting(name)
     }
 
     fn process_of(&mut self, replica: impl Into<Replica>) -> &mut Running {
@@ -500,6 +510,14 @@ impl Drop for Platform {
             }
         }
     }
+}
+
+/// Last: replicas that are not ready yet would be left alone for a while.
+fn launch_gateway(platform: &Platform, ports: GatewayPorts, settings: &[(&str, &str)]) -> Gateway {
+    let ports_of = |service| platform.replicas_of(service).filter_map(|process| process.port_of(service)).collect();
+    let output = platform.output_folder().join("gateway.log");
+    let gateway = Gateway::launch(ports, &Service::ALL.map(ports_of), &output, settings);
+    gateway.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 fn port() -> u16 {

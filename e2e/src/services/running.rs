@@ -78,6 +78,11 @@ impl Running {
         self.listeners.iter().find(|(served, _)| *served == service).map(|(_, port)| *port)
     }
 
+    /// A setting, as its next start is told.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
     /// Changes a setting, for the next start.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());

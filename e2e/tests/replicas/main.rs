@@ -1,12 +1,17 @@
 //! The platform as a team runs it: two replicas of each service behind the gateway, on PostgreSQL and Redis. The journeys
-//! are those of `tests/platform`, with each request at another door; beside them, what only many replicas can do wrong.
+//! are those of `tests/platform`, with each request at another door; beside them, what only many replicas can do wrong, and the
+//! all-in-one as one of many nodes.
 
 #[path = "../platform/by_cookie.rs"]
 mod by_cookie;
+mod cluster_page;
 mod gateway;
+mod guarantees;
 mod keys;
 mod load;
+mod nodes;
 mod outside;
+mod pinned;
 #[path = "../platform/refresh.rs"]
 mod refresh;
 mod restarts;

@@ -29,11 +29,8 @@ impl SingleSignOnConfig {
         let clock = Clock::default();
         let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
         let remember = how_long_to_remember(settings, strategy, access_token_ttl);
-        if embedded.is_none() && strategy.place() == Place::Memory {
-            settings.mistake(format!(
-                "SESSION_STRATEGY: {} keeps sessions in the memory of one process with all services in it: run all-in-one",
-                strategy.as_str()
-            ));
+        if let Some(mistake) = strategy.refuses_separate_services().filter(|_| embedded.is_none()) {
+            settings.mistake(mistake);
         }
         Self {
             audience: audience.to_owned(),

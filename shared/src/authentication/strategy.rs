@@ -8,6 +8,8 @@ use crate::session::SessionStore;
 pub enum Strategy {
     /// A cookie with the session's id, and the session in the memory of the one node to which the gateway pins the client.
     Sticky,
+    /// A cookie with the session's id, and the session in the memory of every node.
+    Replicated,
     /// A cookie with the session's id, which each request looks up in Redis.
     Redis,
     /// An access token that services check in memory, and nothing kept of the session.
@@ -35,6 +37,8 @@ pub enum Credential {
 pub enum Place {
     /// In the process, with all three services in it.
     Memory,
+    /// In the memory of each of several such processes, the same everywhere.
+    EachNode,
     Redis,
     /// Nowhere: it stands in the client's token or cookie.
     Client,
@@ -58,11 +62,12 @@ pub struct Guarantees {
 }
 
 impl Strategy {
-    pub const ALL: [Self; 5] = [Self::Sticky, Self::Redis, Self::Jwt, Self::Cookie, Self::Hybrid];
+    pub const ALL: [Self; 6] = [Self::Sticky, Self::Replicated, Self::Redis, Self::Jwt, Self::Cookie, Self::Hybrid];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sticky => "sticky",
+            Self::Replicated => "replicated",
             Self::Redis => "redis",
             Self::Jwt => "jwt",
             Self::Cookie => "cookie",
@@ -72,7 +77,7 @@ impl Strategy {
 
     pub const fn credential(self) -> Credential {
         match self {
-            Self::Sticky | Self::Redis => Credential::SessionCookie,
+            Self::Sticky | Self::Replicated | Self::Redis => Credential::SessionCookie,
             Self::Cookie => Credential::SealedCookie,
             Self::Jwt | Self::Hybrid => Credential::BearerToken,
         }
@@ -81,10 +86,21 @@ impl Strategy {
     pub const fn place(self) -> Place {
         match self {
             Self::Sticky => Place::Memory,
+            Self::Replicated => Place::EachNode,
             Self::Redis => Place::Redis,
             Self::Jwt | Self::Cookie => Place::Client,
             Self::Hybrid => Place::RedisOrMemory,
         }
+    }
+
+    /// Why a service that is a process of its own cannot have it, where it cannot.
+    pub fn refuses_separate_services(self) -> Option<String> {
+        let place = match self.place() {
+            Place::Memory => "the memory of one process with all services in it",
+            Place::EachNode => "the memory of every node, each of which is one process with all services in it",
+            Place::Redis | Place::Client | Place::RedisOrMemory => return None,
+        };
+        Some(format!("SESSION_STRATEGY: {} keeps sessions in {place}: run all-in-one", self.as_str()))
     }
 
     /// What it promises with this store of sessions.
@@ -92,7 +108,7 @@ impl Strategy {
         let outlives_the_process = sessions.remembers_since().is_none();
         Guarantees {
             any_node: self.place() != Place::Memory,
-            survives_a_node: outlives_the_process,
+            survives_a_node: outlives_the_process || self.place() == Place::EachNode,
             survives_a_restart: outlives_the_process,
             // A sealed cookie knows its user's epoch, and no end of its own.
             revokes_at_once: sessions.tells_of_endings() && self.credential() != Credential::SealedCookie,

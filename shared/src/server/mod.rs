@@ -4,6 +4,7 @@
 mod documents;
 mod observe;
 mod readiness;
+mod route;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub use self::readiness::Readiness;
+pub use self::route::{ROUTE_COOKIE, Route};
 use crate::calls;
 use crate::config::Settings;
 use crate::telemetry;
@@ -37,6 +39,8 @@ pub struct ServerConfig {
     /// How long a stopping service still takes requests while it already says that it is not ready, so that the gateway
     /// turns away from it first.
     pub drain: Duration,
+    /// What this node is called in the route cookie, where a gateway leads browsers by it.
+    pub route: Option<Route>,
 }
 
 impl ServerConfig {
@@ -48,7 +52,7 @@ impl ServerConfig {
     ) -> Self {
         let address = settings.or(address_setting, default_address, "where the service listens");
         let meaning = "how long a stopping service still answers while it says that it is not ready";
-        Self { name, description, version, address, drain: settings.or("DRAIN", "0s", meaning) }
+        Self { name, description, version, address, drain: settings.or("DRAIN", "0s", meaning), route: None }
     }
 }
 
@@ -101,8 +105,13 @@ pub fn serve_on(
     let draining = Arc::new(AtomicBool::new(false));
     let (service, readiness) = (config.name, web::Data::new(readiness.with_draining(draining.clone())));
     let base = documents::base(config);
+    let route = config.route.clone().map(Arc::new);
+    if route.is_some() {
+        telemetry::describe(route::METRICS);
+    }
     let closing = draining.clone();
     let server = HttpServer::new(move || {
+        let route = route.clone();
         let observer = Rc::new(observe::Observer::new(service, closing.clone()));
         let (app, api) = App::new()
             .app_data(readiness.clone())
@@ -119,6 +128,7 @@ pub fn serve_on(
             .route("/metrics", web::get().to(readiness::metrics))
             .configure(|config| documents::serve(config, api))
             .default_service(unknown)
+            .wrap(middleware::from_fn(move |request, next| route::lead(route.clone(), request, next)))
             .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
     })
     .workers(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))

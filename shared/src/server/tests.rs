@@ -57,6 +57,7 @@ impl Service {
             version: "1.0.0",
             address: "127.0.0.1:0".parse().expect("an address"),
             drain: Duration::ZERO,
+            route: None,
         };
         let data = entered.clone();
         let running = serve(&config, readiness, move |config| {

@@ -1,6 +1,5 @@
 //! What a cluster costs, printed: until a change is seen on every node, what joining takes, what a session weighs.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -34,8 +33,7 @@ async fn a_change_is_seen_on_every_node_in_a_moment() {
             everywhere(&nodes, async |node| node.store.load(session.id).await.unwrap().is_none()).await;
             ended.push(began.elapsed());
         }
-        let times = format!("a login is everywhere after {}, an end after {}", shown(begun), shown(ended));
-        let _ = writeln!(std::io::stdout(), "{count} nodes: {times}");
+        println!("{count} nodes: a login is everywhere after {}, an end after {}", shown(begun), shown(ended));
     }
 }
 
@@ -76,9 +74,7 @@ async fn take_over(sessions: usize) {
     let began = Instant::now();
     let second = TestNode::begin(&network, 1, &[0], clock).await;
     second.store.joined().await;
-    let took = began.elapsed();
-    let _ =
-        writeln!(std::io::stdout(), "{sessions} sessions weigh {weight} bytes each, and were taken over in {took:?}");
+    println!("{sessions} sessions weigh {weight} bytes each, and were taken over in {:?}", began.elapsed());
     assert_eq!(second.store.len(), sessions);
 }
 
