@@ -1,21 +1,24 @@
 //! The auth service's settings. A field's meaning is in its setting's description, which `auth-service config` prints.
 
+mod session_rules;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use shared::authentication::strategy::{Credential, Strategy};
+use shared::authentication::strategy::Strategy;
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
 use shared::clock::Clock;
-use shared::config::{Setting, Settings};
+use shared::config::Settings;
 use shared::key_value::KeyValueStore;
 use shared::pages::Site;
 use shared::request::TrustedProxies;
 use shared::server::ServerConfig;
-use shared::session::{LimitPolicy, SessionLimit, SessionStore};
+use shared::session::SessionStore;
 use url::Url;
 
+pub use self::session_rules::SessionRules;
 use crate::back_channel::BackChannelRules;
 use crate::clients::FirstClient;
 use crate::clients::first::FirstClients;
@@ -73,18 +76,6 @@ pub struct Config {
     pub clock: Clock,
 }
 
-/// How sessions and their tokens live.
-#[derive(Debug, Clone)]
-pub struct SessionRules {
-    pub access_token_ttl: Duration,
-    /// How long a session may stay unseen, and how long it lives at the most.
-    pub idle_ttl: Duration,
-    pub absolute_ttl: Duration,
-    pub refresh_grace: Duration,
-    pub limit: SessionLimit,
-    pub step_up_after: Duration,
-}
-
 /// Where sessions and small values live.
 pub enum Stores {
     Redis(String),
@@ -109,25 +100,10 @@ pub struct FirstUser {
     pub roles: Roles,
 }
 
-struct Policy(LimitPolicy);
-
-impl Setting for Policy {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "end_oldest" => Ok(Self(LimitPolicy::EndOldest)),
-            "refuse" => Ok(Self(LimitPolicy::Refuse)),
-            _ => Err(format!("expected end_oldest or refuse, found {text:?}")),
-        }
-    }
-}
-
 impl Config {
     /// How long a revocation matters: as long as what it takes back may be shown.
     pub fn remember(&self) -> Duration {
-        match self.strategy.credential() {
-            Credential::SealedCookie => self.sessions.absolute_ttl.max(self.sessions.access_token_ttl),
-            Credential::SessionCookie | Credential::BearerToken => self.sessions.access_token_ttl,
-        }
+        self.strategy.remembers(self.sessions.absolute_ttl, self.sessions.access_token_ttl)
     }
 
     /// Reads the settings. With embedded stores, `REDIS_URL` is not asked for, and `DATABASE_URL` and `MASTER_KEY` may be
@@ -151,7 +127,7 @@ impl Config {
             None => Stores::Redis(settings.required("REDIS_URL", "redis://localhost:6379", "where sessions live")),
         };
         let strategy = read_strategy(settings, is_embedded);
-        let sessions = read_session_rules(settings, strategy);
+        let sessions = SessionRules::read(settings, strategy);
         let issuer = read_issuer(settings);
         let session_cookie = SessionCookie::read(settings);
         Self {
@@ -205,56 +181,6 @@ fn read_strategy(settings: &mut Settings, is_embedded: bool) -> Strategy {
         settings.mistake(mistake);
     }
     strategy
-}
-
-/// How long a session may stay unseen, and how long it lives: a cookie that leads to it is used with each request, a
-/// refresh token only when an access token ends.
-fn read_lives(settings: &mut Settings, strategy: Strategy) -> (Duration, Duration) {
-    let refresh = (
-        settings.or("REFRESH_IDLE_TTL", "7d", "a session ends when it was not refreshed for so long"),
-        settings.or("REFRESH_ABSOLUTE_TTL", "30d", "and after so long in any case"),
-    );
-    let cookie = (
-        settings.or(
-            "SESSION_IDLE_TTL",
-            "30m",
-            "with a session cookie: a session ends when it was not seen for so long",
-        ),
-        settings.or("SESSION_ABSOLUTE_TTL", "12h", "and after so long in any case"),
-    );
-    match strategy.credential() {
-        Credential::BearerToken => refresh,
-        Credential::SessionCookie | Credential::SealedCookie => cookie,
-    }
-}
-
-fn read_session_rules(settings: &mut Settings, strategy: Strategy) -> SessionRules {
-    let (idle_ttl, absolute_ttl) = read_lives(settings, strategy);
-    let rules = SessionRules {
-        access_token_ttl: settings.or("ACCESS_TOKEN_TTL", "5m", "life of an access token; the same for all services"),
-        idle_ttl,
-        absolute_ttl,
-        refresh_grace: settings.or("REFRESH_GRACE", "10s", "how long a refresh may be repeated with the token before"),
-        limit: SessionLimit {
-            max: settings.or("MAX_SESSIONS_PER_USER", "50", "how many sessions a user may have at once"),
-            policy: settings.or::<Policy>("SESSION_LIMIT_POLICY", "end_oldest", "one too many: end_oldest or refuse").0,
-        },
-        step_up_after: settings.positive("STEP_UP_AFTER", "15m", "how old a login may be for sensitive operations"),
-    };
-    if rules.access_token_ttl < Duration::from_secs(1) || rules.access_token_ttl > Duration::from_secs(3600) {
-        settings.mistake("ACCESS_TOKEN_TTL: expected between 1s and 1h, for a token cannot be called back by itself");
-    }
-    if rules.idle_ttl < rules.access_token_ttl || rules.absolute_ttl < rules.idle_ttl {
-        let family = if strategy.credential() == Credential::BearerToken { "REFRESH" } else { "SESSION" };
-        settings.mistake(format!("expected ACCESS_TOKEN_TTL <= {family}_IDLE_TTL <= {family}_ABSOLUTE_TTL"));
-    }
-    if rules.refresh_grace > Duration::from_secs(60) {
-        settings.mistake("REFRESH_GRACE: expected at most 60s, for a stolen token works so long");
-    }
-    if rules.limit.max == 0 {
-        settings.mistake("MAX_SESSIONS_PER_USER: expected at least 1");
-    }
-    rules
 }
 
 fn read_back_channel(settings: &mut Settings) -> BackChannelRules {

@@ -1,6 +1,7 @@
 //! The login of a client that shows a cookie with each request: one that leads to a session, or one that holds it. How it
 //! begins, and how the cookie is forgotten; the cookies themselves are `shared`'s, for every service reads them.
 
+use actix_web::HttpRequest;
 use actix_web::cookie::Cookie;
 use shared::authentication::strategy::Credential;
 use shared::authentication::{SealedCookie, SessionCookie};
@@ -29,14 +30,13 @@ pub async fn sign_in(
     service: &AuthService,
     attempt: Attempt,
     before: Option<VerifiedToken>,
+    request: &HttpRequest,
 ) -> Result<SignedIn, Problem> {
     let by = attempt.by();
+    let cookie = service.session_cookie.at(request);
     let signed_in = match &service.cookie_keys {
-        Some(keys) => {
-            let sealed = SealedCookie { cookie: service.session_cookie.clone(), keys: keys.clone() };
-            begin_sealed(service, attempt, &sealed).await?
-        }
-        None => begin_kept(service, attempt).await?,
+        Some(keys) => begin_sealed(service, attempt, &SealedCookie { cookie, keys: keys.clone() }).await?,
+        None => begin_kept(service, attempt, &cookie).await?,
     };
     if let Some(before) = before.and_then(|token| token.session()) {
         end_session::end(service, before, EndReason::Logout, &by).await?;
@@ -44,10 +44,10 @@ pub async fn sign_in(
     Ok(signed_in)
 }
 
-async fn begin_kept(service: &AuthService, attempt: Attempt) -> Result<SignedIn, Problem> {
+async fn begin_kept(service: &AuthService, attempt: Attempt, cookie: &SessionCookie) -> Result<SignedIn, Problem> {
     let (opened, secret) = SessionCookie::secret();
     let (user, session) = sign_in::sign_in(service, attempt, [opened]).await?;
-    let cookie = service.session_cookie.of(&session, &secret);
+    let cookie = cookie.of(&session, &secret);
     Ok(SignedIn { user, session, cookie })
 }
 
@@ -60,9 +60,9 @@ async fn begin_sealed(service: &AuthService, attempt: Attempt, sealed: &SealedCo
 }
 
 /// The cookies that make a client forget its session; none where the strategy has no cookie.
-pub fn forget(service: &AuthService) -> Vec<Cookie<'static>> {
+pub fn forget(service: &AuthService, request: &HttpRequest) -> Vec<Cookie<'static>> {
     match service.strategy.credential() {
-        Credential::SessionCookie | Credential::SealedCookie => service.session_cookie.forget(),
+        Credential::SessionCookie | Credential::SealedCookie => service.session_cookie.at(request).forget(),
         Credential::BearerToken => Vec::new(),
     }
 }

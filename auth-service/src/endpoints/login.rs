@@ -114,7 +114,7 @@ pub(super) async fn log_in(
         }
         Credential::SessionCookie | Credential::SealedCookie => {
             let before = single_sign_on.by_cookie(&request).await?;
-            let signed_in = session_cookie::sign_in(&service, attempt, before).await?;
+            let signed_in = session_cookie::sign_in(&service, attempt, before, &request).await?;
             let expires_at = signed_in.session.ends_at();
             let user = Profile::of(&signed_in.user);
             let body = LoggedIn::Session(SessionResponse { session_id: signed_in.session.id, expires_at, user });
@@ -178,14 +178,16 @@ pub(super) async fn log_out(
     };
     let (session, by) = match body {
         Some(body) if self_contained::is_demanded(&service) => {
-            let Some(session) = self_contained::read(&service, &body.refresh_token) else { return Ok(gone(&service)) };
+            let Some(session) = self_contained::read(&service, &body.refresh_token) else {
+                return Ok(gone(&service, &request));
+            };
             (session.id, origin.anonymous())
         }
         Some(body) => {
             let session = refreshing::read(&service, &body.refresh_token)?.session;
             // A refresh token's MAC is good for ever: what it may announce again and again must be a live session's end.
             if service.sessions.load(session).await?.is_none() {
-                return Ok(gone(&service));
+                return Ok(gone(&service, &request));
             }
             (session, origin.anonymous())
         }
@@ -195,13 +197,13 @@ pub(super) async fn log_out(
         }
     };
     end_session::end(&service, session, EndReason::Logout, &by).await?;
-    Ok(gone(&service))
+    Ok(gone(&service, &request))
 }
 
 /// 204, and the browser forgets the session's cookie, where it has one.
-fn gone(service: &AuthService) -> HttpResponse {
+fn gone(service: &AuthService, request: &HttpRequest) -> HttpResponse {
     let mut answer = HttpResponse::NoContent();
-    for cookie in session_cookie::forget(service) {
+    for cookie in session_cookie::forget(service, request) {
         answer.cookie(cookie);
     }
     answer.finish()
@@ -229,6 +231,7 @@ pub(super) async fn log_out_all(
     service: web::Data<AuthService>,
     origin: Origin,
     principal: Principal,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let by = origin.by(&principal);
     let ended = if service.strategy.credential() == Credential::SealedCookie {
@@ -239,7 +242,7 @@ pub(super) async fn log_out_all(
         Some(end_session::end_all(&service, principal.user, None, EndReason::Logout, &by).await?)
     };
     let mut answer = HttpResponse::Ok();
-    for cookie in session_cookie::forget(&service) {
+    for cookie in session_cookie::forget(&service, &request) {
         answer.cookie(cookie);
     }
     Ok(answer.json(Ended { ended }))

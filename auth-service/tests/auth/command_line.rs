@@ -86,6 +86,25 @@ fn a_strategy_whose_sessions_are_in_the_process_is_refused_and_told_why() {
 }
 
 #[test]
+fn what_a_strategy_lacks_and_what_it_cannot_do_is_refused_at_the_start() {
+    for (strategy, name, value) in [
+        // No key is no panic either.
+        ("cookie", "COOKIE_KEY", ""),
+        ("jwt", "MAX_SESSIONS_PER_USER", "1"),
+        ("cookie", "MAX_SESSIONS_PER_USER", "1"),
+        ("jwt", "SESSION_LIMIT_POLICY", "refuse"),
+    ] {
+        let mut settings = Place::embedded().settings();
+        settings
+            .extend([("SESSION_STRATEGY", strategy), (name, value)].map(|(name, value)| (name.into(), value.into())));
+        let mut settings = shared::config::Settings::from_pairs(settings);
+        auth_service::Config::read(&mut settings, None);
+        let text = settings.finish().unwrap_err().to_string();
+        assert!(text.contains(name) && text.contains(strategy), "{text}");
+    }
+}
+
+#[test]
 fn settings_that_do_not_fit_each_other_are_refused() {
     let mut settings = Place::embedded().settings();
     for (name, value) in [

@@ -6,7 +6,9 @@ use auth_service::{Config, Stores};
 use reqwest::Method;
 use reqwest::header::SET_COOKIE;
 use serde_json::json;
+use shared::authentication::DomainPattern;
 use shared::authentication::strategy::Strategy;
+use shared::session::{LimitPolicy, SessionLimit};
 
 use crate::harness::{ADMIN_EMAIL, ADMIN_PASSWORD, Answer, App, PASSWORD, on_both};
 
@@ -26,6 +28,8 @@ on_both! {
     a_new_password_needs_a_recent_login_and_ends_the_other_sessions with super::by_cookies,
     an_administrator_sees_who_is_online_and_ends_a_session with super::by_cookies,
     there_is_nothing_to_refresh with super::by_cookies,
+    the_cookie_is_set_and_taken_back_for_the_domain_of_the_requests_host with super::by_any_domain,
+    a_second_login_ends_the_first_where_one_login_is_all with super::by_one_login,
 }
 
 /// Sessions in the memory of one process, or in Redis.
@@ -35,6 +39,17 @@ fn by_cookies(config: &mut Config) {
         Stores::Redis(_) => Strategy::Redis,
     };
     (config.sessions.idle_ttl, config.sessions.absolute_ttl) = (IDLE, ABSOLUTE);
+}
+
+fn by_any_domain(config: &mut Config) {
+    by_cookies(config);
+    let pattern = DomainPattern::new(r"^.+?\.(\w+\.[a-z]+)$").expect("an expression");
+    config.session_cookie.domain_pattern = Some(pattern);
+}
+
+fn by_one_login(config: &mut Config) {
+    by_cookies(config);
+    config.sessions.limit = SessionLimit { max: 1, policy: LimitPolicy::EndOldest };
 }
 
 /// Somebody's browser, with what it keeps.
@@ -225,4 +240,34 @@ async fn an_administrator_sees_who_is_online_and_ends_a_session(app: App) {
 async fn there_is_nothing_to_refresh(app: App) {
     let answer = app.refresh("whatever").await;
     assert_eq!((answer.status, answer.code()), (409, "strategy_cannot"), "{}", answer.text);
+}
+
+async fn the_cookie_is_set_and_taken_back_for_the_domain_of_the_requests_host(app: App) {
+    let mut browser = Browser::of_somebody(&app).await;
+    let body = json!({"email": browser.email, "password": PASSWORD});
+    for (host, domain) in
+        [("account.shop.test:8080", Some("shop.test")), ("account.shop.example", Some("shop.example"))]
+            .into_iter()
+            .chain([("localhost:8081", None), ("account.github.io", None), ("127.0.0.1", None)])
+    {
+        let login = app.request(Method::POST, "/auth/login").header("host", host).json(&body);
+        let answer = app.send(login).await;
+        let attribute = domain.map(|domain| format!("Domain={domain}"));
+        let found = |cookie: &str| cookie.split("; ").find(|it| it.starts_with("Domain=")).map(str::to_owned);
+        assert_eq!(found(set_cookie(&answer)), attribute, "{host}");
+        browser.cookie = set_cookie(&answer).split(';').next().unwrap().to_owned();
+        let logout = app.send(browser.request(Method::POST, "/auth/logout").header("host", host)).await;
+        let taken_back: Vec<_> =
+            logout.headers.get_all(SET_COOKIE).iter().map(|cookie| found(cookie.to_str().unwrap())).collect();
+        let own = attribute.is_some().then_some(None);
+        assert_eq!(taken_back, [Some(attribute), own].into_iter().flatten().collect::<Vec<_>>(), "{host}");
+    }
+}
+
+async fn a_second_login_ends_the_first_where_one_login_is_all(app: App) {
+    let first = Browser::of_somebody(&app).await;
+    let second = Browser::signed_in(&app, &first.email, PASSWORD).await;
+    assert!(!first.is_signed_in().await && second.is_signed_in().await);
+    let list = app.send(second.request(Method::GET, "/auth/sessions")).await;
+    assert_eq!(list.body["items"].as_array().unwrap().len(), 1, "{}", list.text);
 }

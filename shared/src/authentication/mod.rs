@@ -3,9 +3,11 @@
 
 mod answer;
 mod challenge;
+mod cookie_domain;
 mod cookie_keys;
 mod credential;
 mod deny_list;
+mod login_cookie;
 mod principal;
 mod sealed_cookie;
 mod session_cookie;
@@ -17,6 +19,7 @@ pub mod strategy;
 pub use self::answer::answer_with_cookies;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;
+pub use self::cookie_domain::DomainPattern;
 pub use self::cookie_keys::{CookieKeys, InvalidCookieKey};
 pub use self::credential::dpop_proof;
 pub use self::deny_list::DenyListMode;

@@ -1,6 +1,7 @@
 //! The sealed cookie: a session in the client's own keeping, that it can neither read nor change. Owns the sealed form and
 //! its size; whether the session was ended, only its user's epoch tells.
 
+use actix_web::HttpRequest;
 use actix_web::cookie::Cookie;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,11 @@ struct Kept {
 }
 
 impl SealedCookie {
+    /// This cookie as the host has it that the request is for.
+    pub(super) fn at(&self, request: &HttpRequest) -> Self {
+        Self { cookie: self.cookie.at(request), keys: self.keys.clone() }
+    }
+
     /// The cookie that holds `session`. Where the login came from is not in it: it is long, and nobody can list it.
     ///
     /// # Errors

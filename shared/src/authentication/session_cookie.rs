@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
+use super::cookie_domain::{DomainPattern, is_ones_own};
 use crate::request::cookies_named;
 use crate::session::{Session, SessionId, cookie_attribute};
 
@@ -23,6 +24,8 @@ pub struct SessionCookie {
     pub name: String,
     /// The parent domain whose hosts share it; without one it is the host's own.
     pub domain: Option<String>,
+    /// In its place, where the domain depends on the host that a request is for.
+    pub domain_pattern: Option<DomainPattern>,
     pub path: String,
     pub secure: bool,
     pub same_site: SameSite,
@@ -33,6 +36,7 @@ impl Default for SessionCookie {
         Self {
             name: "SESSIONID".to_owned(),
             domain: None,
+            domain_pattern: None,
             path: "/".to_owned(),
             secure: false,
             same_site: SameSite::Lax,
@@ -46,13 +50,12 @@ impl SessionCookie {
         let is_token = |text: &str| {
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
-        let is_host_bound = self.domain.is_none() && self.path == "/";
-        let may_have_domain = |domain: &str| is_token(domain) && psl::domain(domain.as_bytes()).is_some();
+        let is_host_bound = self.domain.is_none() && self.domain_pattern.is_none() && self.path == "/";
         let checks = [
             (is_token(&self.name), "SESSION_COOKIE_NAME: expected letters, digits, -, _ and .".to_owned()),
             (
                 !self.name.starts_with("__Host-") || (self.secure && is_host_bound),
-                "SESSION_COOKIE_NAME: __Host-… needs COOKIE_SECURE=true, no COOKIE_DOMAIN and the path / (RFC 6265bis)".to_owned(),
+                "SESSION_COOKIE_NAME: __Host-… needs COOKIE_SECURE=true, no domain and the path / (RFC 6265bis)".to_owned(),
             ),
             (
                 !self.name.starts_with("__Secure-") || self.secure,
@@ -67,11 +70,23 @@ impl SessionCookie {
                 "COOKIE_SAME_SITE: none needs COOKIE_SECURE=true, or browsers drop the cookie".to_owned(),
             ),
             (
-                self.domain.as_deref().is_none_or(may_have_domain),
+                self.domain.as_deref().is_none_or(is_ones_own),
                 "COOKIE_DOMAIN: expected a domain of your own; under a public suffix anybody has hosts (publicsuffix.org)".to_owned(),
+            ),
+            (
+                self.domain.is_none() || self.domain_pattern.is_none(),
+                "COOKIE_DOMAIN_PATTERN: COOKIE_DOMAIN says already which domain it is".to_owned(),
             ),
         ];
         checks.into_iter().filter(|(is_good, _)| !is_good).map(|(_, mistake)| mistake).collect()
+    }
+
+    /// This cookie as the host has it that the request is for.
+    #[must_use]
+    pub fn at(&self, request: &HttpRequest) -> Self {
+        let Some(pattern) = &self.domain_pattern else { return self.clone() };
+        let domain = host(request.headers()).and_then(|host| pattern.domain(host.host_str()?));
+        Self { domain, domain_pattern: None, ..self.clone() }
     }
 
     /// What a new session keeps, and the secret's text: 256 random bits in base64url.
@@ -149,12 +164,16 @@ impl SessionCookie {
         let Some(origin) = origin.filter(|_| more.is_none()) else { return more.is_none() };
         let origin = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
         let Some(from) = origin.as_ref().and_then(Url::host_str) else { return false };
-        let to = headers.get(HOST).and_then(|host| host.to_str().ok()).map(|host| format!("http://{host}"));
-        let to = to.and_then(|text| Url::parse(&text).ok());
+        let to = host(headers);
         let is_same = to.as_ref().and_then(Url::host_str) == Some(from);
         let shares = |domain: &str| from == domain || from.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.'));
         is_same || self.domain.as_deref().is_some_and(shares)
     }
+}
+
+/// The host that a request is for, as an address.
+fn host(headers: &HeaderMap) -> Option<Url> {
+    Url::parse(&format!("http://{}", headers.get(HOST)?.to_str().ok()?)).ok()
 }
 
 #[cfg(test)]
@@ -163,6 +182,21 @@ mod tests {
 
     use super::*;
     use crate::session::UserId;
+
+    fn pattern() -> DomainPattern {
+        DomainPattern::new(r".+?\.(\w+\.[a-z]+)").expect("an expression")
+    }
+
+    #[test]
+    fn the_domain_follows_the_host_that_a_request_is_for() {
+        let cookie = SessionCookie { domain_pattern: Some(pattern()), ..SessionCookie::default() };
+        let at = |host: &str| cookie.at(&TestRequest::get().insert_header(("host", host.to_owned())).to_http_request());
+        assert_eq!(at("cart.shop.test:8080"), shared_by("shop.test"));
+        assert_eq!(at("cart.shop.example"), shared_by("shop.example"));
+        for own in ["localhost:8080", "127.0.0.1:8080", "cart.github.io", "[::1]:80", "a b", "shop.test@evil.example"] {
+            assert_eq!(at(own), SessionCookie::default(), "{own}");
+        }
+    }
 
     fn shared_by(domain: &str) -> SessionCookie {
         SessionCookie { domain: Some(domain.to_owned()), ..SessionCookie::default() }
@@ -199,6 +233,12 @@ mod tests {
             (shared_by("co.uk"), "COOKIE_DOMAIN"),
             (shared_by("github.io"), "COOKIE_DOMAIN"),
             (shared_by("exa mple.com"), "COOKIE_DOMAIN"),
+            (shared_by("127.0.0.1"), "COOKIE_DOMAIN"),
+            (SessionCookie { domain_pattern: Some(pattern()), ..shared_by("shop.test") }, "COOKIE_DOMAIN_PATTERN"),
+            (
+                SessionCookie { domain_pattern: Some(pattern()), secure: true, ..named("__Host-sid") },
+                "SESSION_COOKIE_NAME",
+            ),
         ] {
             let mistakes = cookie.mistakes();
             assert!(mistakes.len() == 1 && mistakes[0].starts_with(setting), "{cookie:?}: {mistakes:?}");

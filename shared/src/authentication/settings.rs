@@ -9,7 +9,7 @@ use actix_web::cookie::SameSite;
 use url::Url;
 
 use super::strategy::{Credential, Place, Strategy};
-use super::{CookieKeys, DenyListMode, SessionCookie, SingleSignOnConfig};
+use super::{CookieKeys, DenyListMode, DomainPattern, SessionCookie, SingleSignOnConfig};
 use crate::clock::Clock;
 use crate::config::{Setting, Settings};
 use crate::key_value::RedisKeyValueStore;
@@ -66,37 +66,41 @@ impl SingleSignOnConfig {
 pub fn how_long_to_remember(settings: &mut Settings, strategy: Strategy, access_token_ttl: Duration) -> Duration {
     let meaning = "with a session cookie: a session ends after so long in any case";
     let longest: Duration = settings.or("SESSION_ABSOLUTE_TTL", "12h", meaning);
-    match strategy.credential() {
-        Credential::SealedCookie => longest.max(access_token_ttl),
-        Credential::SessionCookie | Credential::BearerToken => access_token_ttl,
-    }
+    strategy.remembers(longest, access_token_ttl)
 }
 
 impl CookieKeys {
     /// Reads `COOKIE_KEY` where the strategy seals sessions into cookies: then all services have the same.
     pub fn read(settings: &mut Settings, strategy: Strategy) -> Option<Self> {
         let meaning = "seals cookies: 32 random bytes in base64; under the strategy cookie the same at every service";
-        let example = "the output of `openssl rand -base64 32`";
-        match strategy.credential() {
-            Credential::SealedCookie => Some(settings.required("COOKIE_KEY", example, meaning)),
-            Credential::SessionCookie | Credential::BearerToken => None,
+        if strategy.credential() != Credential::SealedCookie {
+            return None;
         }
+        let keys = settings.optional("COOKIE_KEY", meaning);
+        if keys.is_none() {
+            settings.mistake(format!("COOKIE_KEY: {meaning}: set the output of `openssl rand -base64 32`"));
+        }
+        // Others stand in until `finish` fails.
+        keys.or_else(|| Some(Self::random()))
     }
 }
 
 impl SessionCookie {
-    /// Reads `SESSION_COOKIE_NAME`, `COOKIE_DOMAIN`, `COOKIE_PATH`, `COOKIE_SECURE` and `COOKIE_SAME_SITE`: the same at every
-    /// service. Mistakes are kept in `settings`.
+    /// Reads `SESSION_COOKIE_NAME`, `COOKIE_DOMAIN`, `COOKIE_DOMAIN_PATTERN`, `COOKIE_PATH`, `COOKIE_SECURE` and
+    /// `COOKIE_SAME_SITE`: the same at every service. Mistakes are kept in `settings`.
     pub fn read(settings: &mut Settings) -> Self {
         let meaning = "the session cookie's name, where the strategy has one";
         let name: String = settings.or("SESSION_COOKIE_NAME", "SESSIONID", meaning);
         let meaning = "the parent domain whose hosts share the session cookie; without one it is the host's own";
         let domain: Option<String> = settings.optional("COOKIE_DOMAIN", meaning);
         let domain = domain.map(|domain| domain.trim_start_matches('.').to_ascii_lowercase());
+        let meaning = "in its place: an expression for the host of a request, whose first group is the domain";
+        let domain_pattern: Option<DomainPattern> = settings.optional("COOKIE_DOMAIN_PATTERN", meaning);
         let meaning = "true where browsers come by https: cookies are Secure and named __Host-…";
         let cookie = Self {
             name,
             domain,
+            domain_pattern,
             path: settings.or("COOKIE_PATH", "/", "the session cookie's path"),
             secure: settings.or("COOKIE_SECURE", "false", meaning),
             same_site: settings.or::<CrossSite>("COOKIE_SAME_SITE", "lax", "strict, lax or none").0,
@@ -105,6 +109,12 @@ impl SessionCookie {
             settings.mistake(mistake);
         }
         cookie
+    }
+}
+
+impl Setting for DomainPattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::new(text)
     }
 }
 

@@ -11,10 +11,10 @@ use actix_web::http::header::COOKIE;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use super::answer::set_with_answer;
 use super::challenge::{self, Refusal};
 use super::cookie_keys::CookieKeys;
 use super::credential::{Credential, Scheme, credential, dpop_proof};
+use super::login_cookie::LoginCookie;
 use super::principal::Principal;
 use super::sealed_cookie::SealedCookie;
 use super::session_cookie::SessionCookie;
@@ -22,10 +22,9 @@ use super::strategy::{self, Strategy};
 use crate::calls;
 use crate::clock::Clock;
 use crate::problem::Problem;
-use crate::request::cookies_named;
-use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable, Touched};
+use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable};
 use crate::token::dpop::{self, ProofError, ProvenRequest, SeenProofs};
-use crate::token::{KeySet, Thumbprint, TokenError, UserToken, VerifiedToken, Verifier};
+use crate::token::{KeySet, Thumbprint, TokenError, VerifiedToken, Verifier};
 
 /// How long a sensitive request waits for the session store.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
@@ -70,36 +69,20 @@ pub struct SingleSignOnConfig {
 ///
 /// Two tasks work for it until the last copy is dropped: one keeps the issuer's keys fresh, one follows revocations.
 #[derive(Clone)]
-pub struct SingleSignOn(Arc<Joined>);
+pub struct SingleSignOn(pub(super) Arc<Joined>);
 
-/// The cookie that a login gives.
-enum LoginCookie {
-    /// It leads to a session in the store.
-    Opens(SessionCookie),
-    Holds(SealedCookie),
-}
-
-impl LoginCookie {
-    fn settings(&self) -> &SessionCookie {
-        match self {
-            Self::Opens(cookie) => cookie,
-            Self::Holds(sealed) => &sealed.cookie,
-        }
-    }
-}
-
-struct Joined {
+pub(super) struct Joined {
     verifier: Verifier,
-    revocations: Revocations,
-    sessions: Arc<dyn SessionStore>,
+    pub(super) revocations: Revocations,
+    pub(super) sessions: Arc<dyn SessionStore>,
     /// Where the strategy is one of cookies.
-    cookie: Option<LoginCookie>,
-    cookie_scope: BTreeSet<String>,
+    pub(super) cookie: Option<LoginCookie>,
+    pub(super) cookie_scope: BTreeSet<String>,
     scope: Option<String>,
     /// Without a slash at its end.
     public_url: Option<String>,
     proofs: SeenProofs,
-    clock: Clock,
+    pub(super) clock: Clock,
     step_up_after: Duration,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
@@ -195,81 +178,7 @@ impl SingleSignOn {
         }
     }
 
-    /// As [`SingleSignOn::by_cookie`]; one whose session has ended is refused, as an ended token is, and forgotten.
-    async fn by_live_cookie(&self, request: &HttpRequest) -> Result<Option<VerifiedToken>, Problem> {
-        let found = self.by_cookie(request).await?;
-        match &self.0.cookie {
-            Some(cookie) if found.is_none() && cookie.settings().is_presented(request) => {
-                Err(challenge::session_ended(&cookie.settings().forget()))
-            }
-            _ => Ok(found),
-        }
-    }
-
-    /// Whoever has a cookie of a live session, and marks that as seen. Other cookies are nobody's.
-    ///
-    /// # Errors
-    /// 403 `cross_site` for a change that another site's page asks for, 503 when the store does not answer.
-    pub async fn by_cookie(&self, request: &HttpRequest) -> Result<Option<VerifiedToken>, Problem> {
-        let (session, sealed) = match &self.0.cookie {
-            None => return Ok(None),
-            Some(LoginCookie::Opens(cookie)) => (self.opened(cookie, request).await?, None),
-            Some(LoginCookie::Holds(sealed)) => (self.held(sealed, request), Some(sealed)),
-        };
-        let Some(mut session) = session else { return Ok(None) };
-        if !self.0.cookie.as_ref().is_some_and(|cookie| cookie.settings().may_speak_for(request)) {
-            let detail = "another site's page asked for this; a cookie does not speak for it";
-            return Err(Problem::forbidden("cross_site", detail));
-        }
-        let due = session.touch_is_due(self.0.clock.now());
-        if due && !self.see(request, &mut session, sealed).await? {
-            return Ok(None);
-        }
-        Ok(Some(VerifiedToken::User(Arc::new(UserToken::of_session(&session, self.0.cookie_scope.clone())))))
-    }
-
-    /// The request's cookies of the login, as another service takes them that is called in the same name; none where the
-    /// strategy has no cookie.
-    pub fn login_cookies(&self, request: &HttpRequest) -> Option<String> {
-        let name = &self.0.cookie.as_ref()?.settings().name;
-        let pairs: Vec<String> =
-            cookies_named(request.headers(), name).map(|value| format!("{name}={value}")).collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
-    }
-
-    /// Marks a session as seen, in the store or in a new cookie. Answers whether it is still there.
-    async fn see(
-        &self,
-        request: &HttpRequest,
-        session: &mut Session,
-        sealed: Option<&SealedCookie>,
-    ) -> Result<bool, Problem> {
-        let Some(sealed) = sealed else { return Ok(self.0.sessions.touch(session.id).await? != Touched::Gone) };
-        session.last_seen_at = self.0.clock.now();
-        set_with_answer(request, sealed.of(session)?)?;
-        Ok(true)
-    }
-
-    /// The live session that a cookie leads to.
-    async fn opened(&self, cookie: &SessionCookie, request: &HttpRequest) -> Result<Option<Session>, Problem> {
-        for (id, secret) in cookie.presented(request) {
-            if let Some(session) = self.load(id).await?.filter(|session| session.is_opened_by(&secret)) {
-                return Ok(Some(session));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The session that a cookie holds, unless its user's epoch was revoked.
-    fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Option<Session> {
-        let now = self.0.clock.now();
-        let revoked =
-            |session: &Session| session.epoch().is_some_and(|epoch| self.0.revocations.is_revoked(None, epoch));
-        let mut found = cookies_named(request.headers(), &sealed.cookie.name).filter_map(|text| sealed.open(text, now));
-        found.find(|session| !revoked(session))
-    }
-
-    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreUnavailable> {
+    pub(super) async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreUnavailable> {
         in_time(self.0.sessions.load(id)).await
     }
 

@@ -1,5 +1,7 @@
 //! The ways to share a session between servers: a store and a credential each. The only file that names them.
 
+use std::time::Duration;
+
 use crate::config::Setting;
 use crate::session::SessionStore;
 
@@ -101,6 +103,15 @@ impl Strategy {
             Place::Redis | Place::Client | Place::RedisOrMemory => return None,
         };
         Some(format!("SESSION_STRATEGY: {} keeps sessions in {place}: run all-in-one", self.as_str()))
+    }
+
+    /// How long a revocation matters: as long as what it takes back may be shown. A sealed cookie is shown for as long as a
+    /// session lives, everything else is looked up or lives as long as an access token.
+    pub fn remembers(self, absolute_ttl: Duration, access_token_ttl: Duration) -> Duration {
+        match self.credential() {
+            Credential::SealedCookie => absolute_ttl.max(access_token_ttl),
+            Credential::SessionCookie | Credential::BearerToken => access_token_ttl,
+        }
     }
 
     /// What it promises with this store of sessions.
