@@ -73,7 +73,9 @@ pub(crate) fn read_stores(settings: &mut Settings) -> ReadStores {
         }
         Place::Memory | Place::Redis | Place::RedisOrMemory => in_memory(&clock, access_token_ttl),
     };
-    let key_values = key_values(settings, redis.as_ref(), clock);
+    // Of several nodes, each is asked for what another one has written.
+    let are_many = matches!(strategy.place(), Place::Memory | Place::EachNode);
+    let key_values = if are_many && redis.is_none() { None } else { Some(key_values(settings, redis.as_ref(), clock)) };
     ReadStores { embedded: Some(EmbeddedStores { sessions, key_values }), node, is_pinned }
 }
 
@@ -98,7 +100,7 @@ fn no_sessions(
     let told = DenyListMode::read(settings);
     let mode = if strategy.credential() == Credential::SealedCookie { DenyListMode::Feed } else { told };
     let endings = mode.endings(feed, key_values.clone());
-    EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values }
+    EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values: Some(key_values) }
 }
 
 /// One-time codes and the counts of attempts, which all nodes share where there is a Redis.

@@ -86,7 +86,8 @@ pub enum Stores {
 #[derive(Clone)]
 pub struct EmbeddedStores {
     pub sessions: Arc<dyn SessionStore>,
-    pub key_values: Arc<dyn KeyValueStore>,
+    /// None where the service's own database has them, for all nodes.
+    pub key_values: Option<Arc<dyn KeyValueStore>>,
 }
 
 /// An account that a start makes when it is missing: an administrator when nobody is one, anybody else when the address

@@ -10,7 +10,7 @@ use shared::authentication::strategy::{Credential, Place, Strategy};
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
 use shared::clock::Clock;
 use shared::database::Database;
-use shared::key_value::{KeyValueStore, RedisKeyValueStore};
+use shared::key_value::{DatabaseKeyValueStore, KeyValueStore, RedisKeyValueStore};
 use shared::problem::Problem;
 use shared::redis::Redis;
 use shared::request::TrustedProxies;
@@ -77,7 +77,7 @@ impl AuthService {
         anyhow::ensure!(!config.master_key.expose_secret().is_empty(), "MASTER_KEY is not set");
         let refresh_tokens = RefreshTokens::new(&master_keys()?);
         let database = open_database(config).await?;
-        let (sessions, key_values) = open_stores(config).await?;
+        let (sessions, key_values) = open_stores(config, &database).await?;
         let is_token = config.strategy.credential() == Credential::BearerToken;
         let keeps_list = is_token && config.strategy.place() == Place::Client && sessions.tells_of_endings();
         let deny_list = keeps_list.then(|| DenyList::new(key_values.clone()));
@@ -152,9 +152,15 @@ pub async fn open_database(config: &Config) -> anyhow::Result<Database> {
     Ok(database)
 }
 
-async fn open_stores(config: &Config) -> anyhow::Result<(Arc<dyn SessionStore>, Arc<dyn KeyValueStore>)> {
+async fn open_stores(
+    config: &Config,
+    database: &Database,
+) -> anyhow::Result<(Arc<dyn SessionStore>, Arc<dyn KeyValueStore>)> {
     match &config.stores {
-        Stores::Embedded(embedded) => Ok((embedded.sessions.clone(), embedded.key_values.clone())),
+        Stores::Embedded(embedded) => {
+            let in_database = || Arc::new(DatabaseKeyValueStore::new(database.clone(), config.clock.clone())) as _;
+            Ok((embedded.sessions.clone(), embedded.key_values.clone().unwrap_or_else(in_database)))
+        }
         Stores::Redis(url) => {
             let redis = Redis::open(url).context("REDIS_URL")?;
             check(&redis).await.context("the Redis of REDIS_URL")?;

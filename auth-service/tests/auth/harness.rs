@@ -88,7 +88,7 @@ impl Place {
         let mut settings = Settings::from_pairs(self.settings());
         let embedded = self.redis_url.is_none().then(|| EmbeddedStores {
             sessions: Arc::new(MemorySessionStore::new(clock.clone(), Duration::from_secs(300))),
-            key_values: Arc::new(MemoryKeyValueStore::new(clock.clone())),
+            key_values: Some(Arc::new(MemoryKeyValueStore::new(clock.clone()))),
         });
         let mut config = Config::read(&mut settings, embedded);
         settings.finish().unwrap();

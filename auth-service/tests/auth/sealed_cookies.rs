@@ -30,11 +30,11 @@ fn sealed(config: &mut Config) {
     config.strategy = Strategy::Cookie;
     config.cookie_keys = Some(CookieKeys::random());
     (config.sessions.idle_ttl, config.sessions.absolute_ttl) = (IDLE, ABSOLUTE);
-    if let Stores::Embedded(EmbeddedStores { key_values, .. }) = &config.stores {
+    if let Stores::Embedded(EmbeddedStores { key_values: Some(key_values), .. }) = &config.stores {
         let feed = Arc::new(MemorySessionStore::new(config.clock.clone(), config.remember()));
         let endings = DenyListMode::Feed.endings(feed, key_values.clone());
         let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
-        config.stores = Stores::Embedded(EmbeddedStores { sessions, key_values: key_values.clone() });
+        config.stores = Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values.clone()) });
     }
 }
 

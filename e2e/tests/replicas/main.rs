@@ -2,6 +2,9 @@
 //! are those of `tests/platform`, with each request at another door; beside them, what only many replicas can do wrong, and the
 //! all-in-one as one of many nodes.
 
+#[path = "../clients/browser.rs"]
+#[expect(dead_code, reason = "it does more for other tests")]
+mod browser;
 #[path = "../platform/by_cookie.rs"]
 mod by_cookie;
 mod cluster_page;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::{Entrance, Look, Person, Platform, Service, World};
 use reqwest::Method;
 
+use crate::browser::Browser;
 use crate::by_cookie::somebody_shops;
 use crate::load::NO_THROTTLE;
 use crate::world::{at_once, eventually, expect};
@@ -229,5 +230,43 @@ async fn people_and_administrators_see_and_end_sessions_of_any_node_at_any_node(
         assert_eq!(statuses_at(&world.platform, node, &ada, &cookies).await, [401; 3]);
         assert_eq!(statuses_at(&world.platform, node, &phone, &of_phone).await, [401; 3]);
     }
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_sign_in_by_the_pages_goes_on_at_whichever_node_comes_next() {
+    // Stands in each page of whoever is signed in.
+    const SIGNED_IN: &str = r#"class="person""#;
+    let Some(mut world) = nodes(2).await else { return };
+    world.platform.enter_by(Entrance::Gateway);
+    let ada = world.platform.person();
+    expect(201, ada.register().await);
+    let orders = format!("{}/", world.platform.orders());
+    for turn in 0..3 {
+        let mut browser = Browser::new(&world.platform, &ada.credentials);
+        let page = browser.reads(&format!("{}/login?return_to=/basket", world.platform.cart())).await;
+        assert!(page.contains(SIGNED_IN), "turn {turn}: not signed in at the shop: {page}");
+        for _ in 0..2 {
+            assert!(browser.reads(&orders).await.contains(SIGNED_IN), "turn {turn}: not known at the orders");
+        }
+        assert_eq!(browser.filled, ["/sign-in"], "one sign-in for both services, at all nodes");
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_stranger_has_no_more_guesses_at_two_nodes_than_at_one() {
+    let settings = [("SESSION_STRATEGY", "replicated"), ("LOGIN_ATTEMPTS_PER_ACCOUNT", "6")];
+    let Some(mut world) = World::nodes(2, &settings).await else { return };
+    world.platform.enter_by(Entrance::Replicas);
+    let ada = world.platform.person();
+    expect(201, ada.register().await);
+    let mut mallory = ada.other_device();
+    mallory.credentials.password = "never her password".to_owned();
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        statuses.push(mallory.log_in().await.status);
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429]);
     world.finish();
 }

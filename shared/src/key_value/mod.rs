@@ -1,6 +1,8 @@
 //! Small values that expire: one-time codes, throttles, idempotency. Owns few atomic verbs, with a time to live on every
 //! write; never holds what may not be lost.
 
+#[cfg(feature = "database")]
+mod database;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "database")]
+pub use self::database::DatabaseKeyValueStore;
 pub use self::memory::MemoryKeyValueStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisKeyValueStore;

@@ -25,6 +25,20 @@ macro_rules! contract {
                 }
             }
         )*}
+        mod on_sqlite {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                super::$sentence(crate::Subject::on_sqlite().await.unwrap()).await;
+            }
+        )*}
+        mod on_postgres {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                if let Some(subject) = crate::Subject::on_postgres().await {
+                    super::$sentence(subject).await;
+                }
+            }
+        )*}
         // These have no databases: the sentences follow each other.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn every_sentence_holds_on_a_cluster() {

@@ -1,12 +1,15 @@
-//! Memory and Redis, driven by the same random verbs and moves of the clock, answer the same.
+//! Memory and the other stores, driven by the same random verbs and moves of the clock, answer the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use shared::clock::Clock;
-use shared::key_value::{Key, KeyValueStore, MemoryKeyValueStore, RedisKeyValueStore};
+use shared::key_value::{DatabaseKeyValueStore, Key, KeyValueStore, MemoryKeyValueStore, RedisKeyValueStore};
 use shared::redis::Redis;
+
+use crate::{sqlite, with_table};
 
 /// The clock moves in whole steps, and every time to live ends in the middle of one: a slow machine does not change an
 /// answer.
@@ -55,21 +58,24 @@ async fn act(store: &dyn KeyValueStore, run: uuid::Uuid, verb: &Verb) -> String 
     }
 }
 
-fn compare(url: &str) {
+/// Makes a store that a clock moves.
+type Make = Box<dyn Fn(&Clock) -> Arc<dyn KeyValueStore> + Send>;
+
+fn compare(name: &str, opening: impl Future<Output = Make>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
-    let redis = runtime.block_on(async { Redis::open(url).unwrap() });
+    let make = runtime.block_on(opening);
     let outcome = TestRunner::new(config).run(&prop::collection::vec(verb(), 1..60), |verbs| {
         runtime.block_on(async {
             let (clock, run) = (Clock::default(), uuid::Uuid::new_v4());
             let memory = MemoryKeyValueStore::new(clock.clone());
-            let redis = RedisKeyValueStore::new(redis.clone(), clock.clone());
+            let other = make(&clock);
             for verb in &verbs {
                 if let Verb::Move { steps } = verb {
                     clock.advance(STEP * *steps);
                 }
-                let (expected, answer) = (act(&memory, run, verb).await, act(&redis, run, verb).await);
-                prop_assert_eq!(expected, answer, "memory and Redis differ at {:?}", verb);
+                let (expected, answer) = (act(&memory, run, verb).await, act(&*other, run, verb).await);
+                prop_assert_eq!(expected, answer, "memory and {} differ at {:?}", name, verb);
             }
             Ok(())
         })
@@ -79,9 +85,30 @@ fn compare(url: &str) {
     }
 }
 
+async fn in_database(url: String) -> Make {
+    let database = with_table(&url).await;
+    Box::new(move |clock| Arc::new(DatabaseKeyValueStore::new(database.clone(), clock.clone())))
+}
+
 #[tokio::test]
 async fn memory_and_redis_answer_the_same() {
-    if let Some(url) = shared::testing::redis().await {
-        tokio::task::spawn_blocking(move || compare(&url)).await.unwrap();
-    }
+    let Some(url) = shared::testing::redis().await else { return };
+    let on_redis = async move {
+        let redis = Redis::open(&url).unwrap();
+        let make: Make = Box::new(move |clock| Arc::new(RedisKeyValueStore::new(redis.clone(), clock.clone())));
+        make
+    };
+    tokio::task::spawn_blocking(move || compare("Redis", on_redis)).await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_and_sqlite_answer_the_same() {
+    let (url, _folder) = sqlite();
+    tokio::task::spawn_blocking(move || compare("SQLite", in_database(url))).await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_and_postgresql_answer_the_same() {
+    let Some(url) = shared::testing::postgres().await else { return };
+    tokio::task::spawn_blocking(move || compare("PostgreSQL", in_database(url))).await.unwrap();
 }
