@@ -16,6 +16,7 @@ use shared::pages::Site;
 use shared::request::TrustedProxies;
 use shared::server::ServerConfig;
 use shared::session::SessionStore;
+use shared::token::SharedSecret;
 use url::Url;
 
 pub use self::session_rules::SessionRules;
@@ -56,6 +57,8 @@ pub struct Config {
     pub cookie_keys: Option<CookieKeys>,
     /// How services learn of ended sessions where nobody keeps any.
     pub deny_list: DenyListMode,
+    /// What signs access tokens in place of the keys: `JWT_COMPATIBILITY`.
+    pub shared_secret: Option<SharedSecret>,
     /// Empty only where the one process that embeds the service has yet to name it.
     pub master_key: SecretString,
     pub keys: KeyPlan,
@@ -149,6 +152,7 @@ impl Config {
             session_cookie,
             cookie_keys: CookieKeys::read(settings, strategy),
             deny_list: DenyListMode::read(settings),
+            shared_secret: SharedSecret::read(settings, strategy),
             strategy,
             master_key: read_master_key(settings, is_embedded),
             keys: read_key_plan(settings, sessions.access_token_ttl),

@@ -83,6 +83,7 @@ impl AuthService {
         let deny_list = keeps_list.then(|| DenyList::new(key_values.clone()));
         let keys =
             SigningKeys::open(database.clone(), master_keys()?, config.keys.clone(), config.clock.clone()).await?;
+        let keys = keys.with_shared_secret(config.shared_secret.clone());
         let fetch = Arc::new(Fetch::new(is_at_this_machine(&config.issuer))?);
         Ok(Self {
             database,

@@ -17,7 +17,7 @@ use shared::calls;
 use shared::clock::{Clock, Timestamp};
 use shared::database::Database;
 use shared::problem::Problem;
-use shared::token::{AccessClaims, PublishedKey};
+use shared::token::{AccessClaims, PublishedKey, SharedSecret};
 
 pub use self::key_pair::SigningAlg;
 use self::key_pair::{KeyPair, encode};
@@ -52,6 +52,8 @@ pub struct SigningKeys {
     master_keys: MasterKeys,
     plan: KeyPlan,
     clock: Clock,
+    /// Signs access tokens in place of the keys, where there is one.
+    shared_secret: Option<SharedSecret>,
     /// Ring by ring; in each, the oldest first.
     known: RwLock<Arc<Vec<Arc<KnownKey>>>>,
 }
@@ -68,12 +70,17 @@ impl SigningKeys {
         plan: KeyPlan,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let keys = Self { database, master_keys, plan, clock, known: RwLock::default() };
+        let keys = Self { database, master_keys, plan, clock, shared_secret: None, known: RwLock::default() };
         keys.reload().await?;
         for alg in keys.missing().into_iter().filter(|alg| alg.is_made_quickly()) {
             keys.make_first(alg).await?;
         }
         Ok(keys)
+    }
+
+    /// Has this secret sign access tokens, where there is one; all other tokens are the keys' as before.
+    pub fn with_shared_secret(self, shared_secret: Option<SharedSecret>) -> Self {
+        Self { shared_secret, ..self }
     }
 
     pub fn plan(&self) -> &KeyPlan {
@@ -143,12 +150,15 @@ impl SigningKeys {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Signs an access token (RFC 9068) with the newest key in use of the plan's algorithm.
+    /// Signs an access token (RFC 9068) with the newest key in use of the plan's algorithm, or with the shared secret.
     ///
     /// # Errors
     /// 503 when no key is in use.
     pub fn sign_access(&self, claims: &AccessClaims) -> Result<String, Problem> {
-        self.sign(ACCESS_TOKEN, self.plan.alg, claims)
+        match &self.shared_secret {
+            Some(secret) => secret.sign(claims).map_err(Problem::internal),
+            None => self.sign(ACCESS_TOKEN, self.plan.alg, claims),
+        }
     }
 
     /// Signs a token of type `typ` with the newest key in use of that algorithm.
@@ -176,6 +186,9 @@ impl SigningKeys {
     /// reads them looks at `iss`, `aud` and `exp`, as far as they matter; an `id_token_hint` may have expired (OpenID
     /// Connect RP-Initiated Logout, section 2).
     pub fn verify_own(&self, text: &str, typ: &str) -> Option<Map<String, Value>> {
+        if let Some(secret) = self.shared_secret.as_ref().filter(|_| typ == ACCESS_TOKEN) {
+            return serde_json::from_slice(&secret.open(text).ok()?).ok();
+        }
         let known = self.known();
         let is_believed = |key: &&Arc<KnownKey>| key.stored.compromised_at.is_none();
         own_token::read(text, typ, |kid| {

@@ -52,6 +52,7 @@ fn config_prints_every_setting_and_no_secret() {
         "TRUSTED_PROXIES",
         "ADMIN_ALLOWED_NETWORKS",
         "SIGNING_ALG",
+        "JWT_COMPATIBILITY",
         "KEY_ROTATION",
         "KEY_PUBLISH_LEAD",
         "LOGIN_ATTEMPTS_PER_ACCOUNT",
@@ -148,6 +149,33 @@ fn settings_that_do_not_fit_each_other_are_refused() {
         assert!(text.contains(name), "{name} is missing from:\n{text}");
     }
     assert!(!text.contains("c2hvcnQ="), "{text}");
+}
+
+#[test]
+fn a_shared_secret_is_taken_by_the_strategy_without_sessions_alone_and_only_a_strong_one() {
+    let refused = |more: &[(&str, &str)]| {
+        let more = more.iter().chain(&[("REDIS_URL", "redis://localhost")]);
+        let more = more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = shared::config::Settings::from_pairs(Place::embedded().settings().into_iter().chain(more));
+        let config = auth_service::Config::read(&mut settings, None);
+        assert!(!settings.describe().contains("60835a5e0b1f"), "{}", settings.describe());
+        (config.shared_secret.is_some(), settings.finish().err().map(|error| error.to_string()).unwrap_or_default())
+    };
+    let (on, secret) = (("JWT_COMPATIBILITY", "hs256"), ("JWT_HS256_SECRET", "4f9a1c77d2be60835a5e0b1f8c3d2e6f"));
+    let jwt = ("SESSION_STRATEGY", "jwt");
+    assert_eq!(refused(&[jwt, on, secret]), (true, String::new()));
+    assert_eq!(refused(&[jwt, secret]), (false, String::new()), "the secret alone turns nothing on");
+    for strategy in ["hybrid", "redis", "cookie"] {
+        let cookie_key = ("COOKIE_KEY", crate::harness::MASTER_KEY);
+        let (_, text) = refused(&[("SESSION_STRATEGY", strategy), cookie_key, on, secret]);
+        assert!(text.contains("JWT_COMPATIBILITY: hs256 is for SESSION_STRATEGY=jwt alone"), "{strategy}: {text}");
+    }
+    assert!(refused(&[jwt, on]).1.contains("JWT_HS256_SECRET is not set"));
+    assert!(refused(&[jwt, ("JWT_COMPATIBILITY", "none")]).1.contains("JWT_COMPATIBILITY: expected off or hs256"));
+    for weak in ["hunter2", "4f9a1c77d2be60835a5e0b1f8c3d2e6", &"ab".repeat(40)] {
+        let (_, text) = refused(&[jwt, on, ("JWT_HS256_SECRET", weak)]);
+        assert!(text.contains("JWT_HS256_SECRET: ") && !text.contains(weak), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth_service::signing_keys::SigningAlg;
 use auth_service::{Config, EmbeddedStores, Stores};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::authentication::DenyListMode;
 use shared::authentication::strategy::Strategy;
 use shared::session::{NoSessionStore, SessionId, UserId};
+use shared::token::SharedSecret;
 
-use crate::harness::{App, PASSWORD, on_both};
+use crate::harness::{App, PASSWORD, logged, on_both};
 
 on_both! {
     a_login_gives_tokens_that_are_good_until_they_expire with super::untold,
@@ -20,6 +24,8 @@ on_both! {
     an_ended_session_refreshes_no_more with super::told_by_the_feed,
     what_needs_kept_sessions_says_why_it_cannot with super::untold,
     an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing with super::untold,
+    a_shared_secret_signs_access_tokens_and_nothing_else with super::sharing_a_secret,
+    what_the_published_keys_signed_opens_nothing_beside_a_shared_secret with super::sharing_a_secret,
 }
 
 fn untold(config: &mut Config) {
@@ -32,6 +38,13 @@ fn told_by_the_feed(config: &mut Config) {
 
 fn told_by_a_list(config: &mut Config) {
     jwt(config, DenyListMode::Redis);
+}
+
+const SHARED_SECRET: &str = "4f9a1c77d2be60835a5e0b1f8c3d2e6f";
+
+fn sharing_a_secret(config: &mut Config) {
+    jwt(config, DenyListMode::Feed);
+    config.shared_secret = Some(SharedSecret::parse(&SHARED_SECRET.into()).unwrap());
 }
 
 fn jwt(config: &mut Config, mode: DenyListMode) {
@@ -123,4 +136,53 @@ async fn an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing(app
     assert_eq!(app.get("/auth/me", &ada.refresh).await.status, 401);
     let (head, mac) = ada.refresh.rsplit_once('.').unwrap();
     assert_eq!(app.refresh(&format!("{head}.{}", mac.chars().rev().collect::<String>())).await.status, 401);
+}
+
+fn header_of(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
+}
+
+async fn a_shared_secret_signs_access_tokens_and_nothing_else(app: App) {
+    let ada = app.somebody().await;
+    assert_eq!(header_of(&ada.access), json!({"alg": "HS256", "typ": "at+jwt"}));
+    assert_eq!(header_of(&ada.refresh)["alg"], json!("EdDSA"), "only access tokens have to be verified elsewhere");
+    assert_eq!(app.get("/auth/me", &ada.access).await.body["email"], json!(ada.email));
+    // Another library, which knows the secret alone.
+    let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+    rules.set_audience(&["cart-service"]);
+    let key = jsonwebtoken::DecodingKey::from_secret(SHARED_SECRET.as_bytes());
+    let read = jsonwebtoken::decode::<Value>(&ada.access, &key, &rules).unwrap();
+    assert_eq!(read.claims["sub"], json!(ada.id));
+
+    let renewed = app.refresh(&ada.refresh).await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text);
+    let renewed = renewed.body["access_token"].as_str().unwrap();
+    assert_eq!(header_of(renewed)["alg"], json!("HS256"));
+    assert_eq!(app.call(Method::POST, "/auth/logout", renewed).await.status, 204);
+    app.is_refused(renewed).await;
+
+    let keys = app.get("/.well-known/jwks.json", "").await;
+    assert!(!keys.text.contains("HS256") && !keys.text.contains(SHARED_SECRET), "{}", keys.text);
+    let log = logged();
+    assert!(log.contains("JWT_COMPATIBILITY is hs256"), "the start says what it gives up");
+    assert!(!log.contains(SHARED_SECRET), "the secret is in the log");
+}
+
+async fn what_the_published_keys_signed_opens_nothing_beside_a_shared_secret(app: App) {
+    let ada = app.somebody().await;
+    let payload = ada.access.split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    let signed = app.service.keys.sign("at+jwt", SigningAlg::EdDsa, &claims).unwrap();
+    assert_eq!(app.get("/auth/me", &signed).await.status, 401, "one deployment, one algorithm");
+    // The oldest confusion of them all: what everybody can read, taken for the secret.
+    let set = app.get("/.well-known/jwks.json", "").await;
+    for key in set.body["keys"].as_array().unwrap() {
+        let public = key.get("x").or(key.get("n")).unwrap().as_str().unwrap();
+        for secret in [public.as_bytes(), &URL_SAFE_NO_PAD.decode(public).unwrap(), key.to_string().as_bytes()] {
+            let header = jsonwebtoken::Header { typ: Some("at+jwt".to_owned()), ..Default::default() };
+            let forged =
+                jsonwebtoken::encode(&header, &claims, &jsonwebtoken::EncodingKey::from_secret(secret)).unwrap();
+            assert_eq!(app.get("/auth/me", &forged).await.status, 401, "{key}");
+        }
+    }
 }

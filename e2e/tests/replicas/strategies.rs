@@ -101,6 +101,32 @@ async fn tokens_of_a_platform_that_keeps_no_sessions_serve_all_replicas_and_are_
 }
 
 #[tokio::test]
+async fn tokens_of_a_shared_secret_serve_all_replicas() {
+    let settings = [
+        ("SESSION_STRATEGY", "jwt"),
+        ("JWT_DENY_LIST", "feed"),
+        ("JWT_COMPATIBILITY", "hs256"),
+        ("JWT_HS256_SECRET", "4f9a1c77d2be60835a5e0b1f8c3d2e6f"),
+    ];
+    let Some(world) = World::replicated(&settings).await else { return };
+    let product = world.product(5).await;
+    let mut ada = world.platform.customer().await;
+    expect(200, ada.add_to_cart(&product, 1).await);
+    expect(200, ada.refresh().await);
+    let order = expect(201, ada.place_order("by-token").await).body;
+    expect(200, ada.pay(order["id"].as_str().expect("an id")).await);
+    assert_eq!(statuses(&world, &ada).await, [200; 6]);
+    expect(204, ada.log_out().await);
+    for (service, path) in OWN {
+        for replica in 0..world.platform.replicas(service) {
+            let url = format!("{}{path}", world.platform.replica(service.replica(replica)));
+            eventually(401, || async { ada.get(&url).await.status }).await;
+        }
+    }
+    world.finish();
+}
+
+#[tokio::test]
 async fn a_session_in_a_sealed_cookie_serves_all_replicas_until_its_users_epoch_ends() {
     let settings = [("SESSION_STRATEGY", "cookie"), ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
     let Some(world) = World::replicated(&settings).await else { return };

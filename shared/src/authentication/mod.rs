@@ -3,6 +3,7 @@
 
 mod answer;
 mod challenge;
+mod compatibility;
 mod cookie_domain;
 mod cookie_keys;
 mod credential;

@@ -15,6 +15,7 @@ use crate::config::{Setting, Settings};
 use crate::key_value::RedisKeyValueStore;
 use crate::redis::Redis;
 use crate::session::{Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
+use crate::token::SharedSecret;
 
 impl SingleSignOnConfig {
     /// Reads `ISSUER`, `JWKS_URL`, `PUBLIC_URL`, `SESSION_STRATEGY`, the session cookie's settings, `ACCESS_TOKEN_TTL`, `STEP_UP_AFTER` and, without `embedded`
@@ -42,6 +43,7 @@ impl SingleSignOnConfig {
             session_cookie: SessionCookie::read(settings),
             cookie_keys: CookieKeys::read(settings, strategy),
             cookie_scope: BTreeSet::new(),
+            shared_secret: SharedSecret::read(settings, strategy),
             sessions: embedded.unwrap_or_else(|| shared_sessions(settings, strategy, &clock, remember)),
             access_token_ttl,
             remember,

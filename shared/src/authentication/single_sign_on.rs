@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::problem::Problem;
 use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable};
 use crate::token::dpop::{self, ProofError, ProvenRequest, SeenProofs};
-use crate::token::{KeySet, Thumbprint, TokenError, VerifiedToken, Verifier};
+use crate::token::{KeySet, SharedSecret, Thumbprint, TokenError, VerifiedToken, Verifier};
 
 /// How long a sensitive request waits for the session store.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
@@ -55,6 +55,8 @@ pub struct SingleSignOnConfig {
     pub cookie_keys: Option<CookieKeys>,
     /// The words of scope that a login by that cookie is good for here, beside `scope`.
     pub cookie_scope: BTreeSet<String>,
+    /// What signs access tokens in place of the published keys: `JWT_COMPATIBILITY`.
+    pub shared_secret: Option<SharedSecret>,
     pub sessions: Arc<dyn SessionStore>,
     /// The longest life of an access token: one that would live longer is refused.
     pub access_token_ttl: Duration,
@@ -98,6 +100,13 @@ impl SingleSignOn {
     pub fn join_with(config: SingleSignOnConfig, keys: KeySet) -> Self {
         let guarantees = config.strategy.guarantees(&*config.sessions);
         tracing::info!(strategy = config.strategy.as_str(), ?guarantees, "how sessions are shared");
+        if config.shared_secret.is_some() {
+            tracing::warn!(
+                audience = config.audience,
+                "JWT_COMPATIBILITY is hs256: access tokens are signed with a shared secret, and each service that verifies \
+                 them could issue them; the published keys sign none"
+            );
+        }
         let service: Arc<str> = config.audience.as_str().into();
         let fetching = tokio::spawn(calls::in_service(service.clone(), keys.clone().keep_fresh(config.jwks_url)));
         let revocations = Revocations::new(config.remember, config.clock.clone());
@@ -114,7 +123,7 @@ impl SingleSignOn {
         };
         let verifier = Verifier::new(keys, config.issuer, config.audience, config.clock.clone());
         Self(Arc::new(Joined {
-            verifier: verifier.with_longest_life(config.access_token_ttl),
+            verifier: verifier.with_longest_life(config.access_token_ttl).with_shared_secret(config.shared_secret),
             revocations,
             sessions: config.sessions,
             cookie,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use futures_util::FutureExt as _;
 use parking_lot::RwLock;
-use sqlx::{Connection as _, PgPool};
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgPool};
 use tokio::time::sleep;
 
 use super::PATIENCE;

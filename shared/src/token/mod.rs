@@ -1,5 +1,6 @@
 //! What a signature proves. Owns the access token's claims (RFC 9068), the key set (RFC 7517), the verifier, and the proofs
-//! that a caller has a key (RFC 9449); knows no session, and never holds a private key.
+//! that a caller has a key (RFC 9449); knows no session, and never holds a private
+//! key. A secret that all services share it holds only where `JWT_COMPATIBILITY` says so.
 
 mod claims;
 pub mod dpop;
@@ -8,6 +9,7 @@ mod jwk;
 mod key_refresh;
 mod key_set;
 mod published_key;
+mod shared_secret;
 mod subject;
 mod thumbprint;
 mod verified;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::claims::{AccessClaims, Confirmation};
 pub use self::key_set::{KeySet, KeySetError};
 pub use self::published_key::{Algorithm, KeyFault, PublishedKey};
+pub use self::shared_secret::{SharedSecret, WeakSecret};
 pub use self::subject::{Actor, Subject};
 pub use self::thumbprint::{InvalidThumbprint, Thumbprint};
 pub use self::verified::{ClientToken, PLATFORM_CLIENT, TokenError, UserToken, VerifiedToken};

@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 
 use super::header::Header;
-use super::{AccessClaims, KeySet, PublishedKey, TokenError, VerifiedToken, present, read_object};
+use super::{AccessClaims, KeySet, PublishedKey, SharedSecret, TokenError, VerifiedToken, present, read_object};
 use crate::clock::{Clock, Timestamp};
 
 /// The largest token that is looked at: 8 KiB.
@@ -33,6 +33,8 @@ pub struct Verifier {
     audience: String,
     clock: Clock,
     longest_life: Duration,
+    /// Where there is one, it alone signs access tokens, and no published key does.
+    shared_secret: Option<SharedSecret>,
     /// By the whole text, compared byte for byte under a randomly keyed hash: no two tokens can be taken for each other.
     remembered: Cache<Box<str>, Remembered, ByMemory, ahash::RandomState>,
 }
@@ -40,7 +42,15 @@ pub struct Verifier {
 #[derive(Clone)]
 struct Remembered {
     token: VerifiedToken,
-    key: Arc<PublishedKey>,
+    /// None where the shared secret signed it, which stays as long as the process.
+    key: Option<Arc<PublishedKey>>,
+}
+
+impl Remembered {
+    /// Whether the key that signed it is still published.
+    fn is_good_still(&self) -> bool {
+        !self.key.as_ref().is_some_and(|key| key.is_withdrawn())
+    }
 }
 
 #[derive(Clone)]
@@ -59,7 +69,7 @@ impl Verifier {
         let capacity = (MAX_REMEMBERED * LEAST_WEIGHT) as u64;
         let hasher = ahash::RandomState::new();
         let remembered = Cache::with(MAX_REMEMBERED, capacity, ByMemory, hasher, Default::default());
-        Self { keys, issuer, audience, clock, longest_life: LONGEST_LIFE, remembered }
+        Self { keys, issuer, audience, clock, longest_life: LONGEST_LIFE, shared_secret: None, remembered }
     }
 
     /// Refuses tokens that live longer than this, instead of 24 hours.
@@ -67,8 +77,15 @@ impl Verifier {
         Self { longest_life, ..self }
     }
 
+    /// Takes tokens that this secret signed, where there is one, and then no others: with two ways to sign, a key of one
+    /// could be taken for the other's.
+    pub fn with_shared_secret(self, shared_secret: Option<SharedSecret>) -> Self {
+        Self { shared_secret, ..self }
+    }
+
+    /// Whether it can tell good tokens from others yet.
     pub fn has_keys(&self) -> bool {
-        self.keys.has_keys()
+        self.shared_secret.is_some() || self.keys.has_keys()
     }
 
     pub fn keys(&self) -> &KeySet {
@@ -95,7 +112,7 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         let now = self.clock.now();
-        if let Some(known) = self.remembered.get(token).filter(|known| !known.key.is_withdrawn()) {
+        if let Some(known) = self.remembered.get(token).filter(Remembered::is_good_still) {
             return if known.token.expires_at() > now { Ok(known.token) } else { Err(TokenError::Expired) };
         }
         let (payload, key) = self.read_signed(token)?;
@@ -117,8 +134,11 @@ impl Verifier {
         VerifiedToken::read(self.read_claims(&payload, self.clock.now(), None)?)
     }
 
-    /// The payload under a good signature, and whose it is.
-    fn read_signed(&self, token: &str) -> Result<(Vec<u8>, Arc<PublishedKey>), TokenError> {
+    /// The payload under a good signature, and whose it is, unless it is the shared secret's.
+    fn read_signed(&self, token: &str) -> Result<(Vec<u8>, Option<Arc<PublishedKey>>), TokenError> {
+        if let Some(secret) = &self.shared_secret {
+            return Ok((secret.open(token)?, None));
+        }
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed);
@@ -131,7 +151,7 @@ impl Verifier {
         if key.algorithm() != header.algorithm || !key.verifies(message.as_bytes(), signature) {
             return Err(TokenError::BadSignature);
         }
-        Ok((payload, key))
+        Ok((payload, Some(key)))
     }
 
     fn read_claims(

@@ -4,6 +4,7 @@
 
 mod answers;
 mod callers;
+mod compatibility;
 mod dependencies;
 mod dpop;
 mod forgeries;

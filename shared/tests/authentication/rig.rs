@@ -24,7 +24,7 @@ use shared::session::{
     Created, EndReason, FeedPosition, LimitPolicy, MemorySessionStore, NewSession, OnlineCursor, OnlinePage,
     Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
-use shared::token::KeySet;
+use shared::token::{KeySet, SharedSecret};
 use url::Url;
 
 use crate::keys::{Key, key_set};
@@ -326,7 +326,27 @@ impl Service {
         Self::joining_for(key, keys, None, None)
     }
 
+    /// One that takes tokens which `secret` signed, while a key of the issuer's is published.
+    pub(crate) async fn sharing(key: Key, secret: &str) -> Self {
+        let secret = SharedSecret::parse(&secret.into()).unwrap();
+        let service = Self::joining_with(key, KeySet::default(), None, None, Some(secret));
+        service.key_server.publish(&[&service.key]);
+        eventually("the key set has been read", async || service.single_sign_on.keys().has_keys()).await;
+        service.is_ready().await;
+        service
+    }
+
     fn joining_for(key: Key, keys: KeySet, scope: Option<&str>, public_url: Option<&str>) -> Self {
+        Self::joining_with(key, keys, scope, public_url, None)
+    }
+
+    fn joining_with(
+        key: Key,
+        keys: KeySet,
+        scope: Option<&str>,
+        public_url: Option<&str>,
+        shared_secret: Option<SharedSecret>,
+    ) -> Self {
         let key_server = KeyServer::start(Answer::Status(503));
         let clock = Clock::default();
         let memory = MemorySessionStore::new(clock.clone(), TOKEN_TTL);
@@ -336,6 +356,7 @@ impl Service {
             session_cookie: SessionCookie::default(),
             cookie_keys: None,
             cookie_scope: BTreeSet::new(),
+            shared_secret,
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
             scope: scope.map(str::to_owned),

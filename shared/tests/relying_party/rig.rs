@@ -55,6 +55,7 @@ impl Service {
             session_cookie: SessionCookie::default(),
             cookie_keys: None,
             cookie_scope: BTreeSet::new(),
+            shared_secret: None,
             issuer: ISSUER.to_owned(),
             audience: CLIENT.to_owned(),
             scope: None,
