@@ -13,8 +13,8 @@ use shared::config::Settings;
 use shared::key_value::{KeyValueStore, MemoryKeyValueStore, RedisKeyValueStore};
 use shared::redis::Redis;
 use shared::session::{
-    Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, ReplicatedConfig, ReplicatedSessionStore,
-    SessionStore,
+    AttributeKeys, Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, ReplicatedConfig,
+    ReplicatedSessionStore, SessionStore,
 };
 
 /// What was read of the settings.
@@ -51,6 +51,9 @@ pub(crate) fn read_stores(settings: &mut Settings) -> ReadStores {
     let meaning = "life of an access token; the same for all services";
     let access_token_ttl: Duration = settings.or("ACCESS_TOKEN_TTL", "5m", meaning);
     let strategy: Strategy = settings.or("SESSION_STRATEGY", "hybrid", "how sessions are shared between servers");
+    if AttributeKeys::read(settings, strategy).is_some() && redis.is_none() {
+        settings.mistake("SESSION_ATTRIBUTE_KEY: without REDIS_URL no sessions are in Redis: there is nothing to seal");
+    }
     let clock = Clock::default();
     let (mut node, is_pinned) = (None, strategy.place() == Place::Memory);
     let sessions: Arc<dyn SessionStore> = match strategy.place() {

@@ -276,6 +276,31 @@ fn the_settings_are_printed_without_secrets_and_nothing_is_made() {
     assert!(!newcomer.folder.path().join("data").exists(), "it only prints");
 }
 
+#[test]
+fn a_key_for_attributes_in_redis_is_refused_where_no_session_is_there() {
+    let key = ("SESSION_ATTRIBUTE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    let redis = ("REDIS_URL", "redis://localhost:6379");
+    let cases: [(&[_], Option<&str>); 6] = [
+        (&[key], Some("without REDIS_URL no sessions are in Redis")),
+        (&[key, ("SESSION_STRATEGY", "sticky")], Some("sticky keeps no sessions in Redis")),
+        (&[key, redis, ("SESSION_STRATEGY", "cookie")], Some("cookie keeps no sessions in Redis")),
+        (&[("SESSION_ATTRIBUTE_KEY", "c2hvcnQ="), redis], Some("expected 32 random bytes in base64")),
+        (&[key, redis], None),
+        (&[key, redis, ("SESSION_STRATEGY", "redis")], None),
+    ];
+    for (given, why) in cases {
+        let (succeeded, said) = Newcomer::arrives().asks(given, Some("config"));
+        let Some(why) = why else {
+            let row = said.lines().find(|line| line.starts_with("SESSION_ATTRIBUTE_KEY")).expect("it is listed");
+            assert!(succeeded && row.contains("[secret]"), "{said}");
+            continue;
+        };
+        let message = said.lines().find(|line| line.contains("SESSION_ATTRIBUTE_KEY: "));
+        assert!(!succeeded && message.is_some_and(|line| line.contains(why)), "{why:?} in {said}");
+        assert!(!said.contains(key.1) && !said.contains("c2hvcnQ="), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_second_one_on_the_same_data_is_refused() {
     let newcomer = Newcomer::arrives();

@@ -15,7 +15,7 @@ use shared::key_value::KeyValueStore;
 use shared::pages::Site;
 use shared::request::TrustedProxies;
 use shared::server::ServerConfig;
-use shared::session::SessionStore;
+use shared::session::{AttributeKeys, SessionStore};
 use shared::token::SharedSecret;
 use url::Url;
 
@@ -55,6 +55,8 @@ pub struct Config {
     pub session_cookie: SessionCookie,
     /// Where the session itself is in the cookie.
     pub cookie_keys: Option<CookieKeys>,
+    /// What seals the attributes of sessions in Redis, if anything does.
+    pub attribute_keys: Option<AttributeKeys>,
     /// How services learn of ended sessions where nobody keeps any.
     pub deny_list: DenyListMode,
     /// What signs access tokens in place of the keys: `JWT_COMPATIBILITY`.
@@ -151,6 +153,7 @@ impl Config {
             cookie_secure: session_cookie.secure,
             session_cookie,
             cookie_keys: CookieKeys::read(settings, strategy),
+            attribute_keys: if is_embedded { None } else { AttributeKeys::read(settings, strategy) },
             deny_list: DenyListMode::read(settings),
             shared_secret: SharedSecret::read(settings, strategy),
             strategy,

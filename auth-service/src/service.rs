@@ -166,7 +166,11 @@ async fn open_stores(
             let redis = Redis::open(url).context("REDIS_URL")?;
             check(&redis).await.context("the Redis of REDIS_URL")?;
             let feed_window = config.remember();
-            let sessions = Arc::new(RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window));
+            let mut sessions = RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window);
+            if let Some(keys) = config.attribute_keys.clone() {
+                sessions = sessions.sealing_attributes(keys);
+            }
+            let sessions = Arc::new(sessions);
             let key_values = Arc::new(RedisKeyValueStore::new(redis, config.clock.clone()));
             if config.strategy.place() != Place::Client {
                 return Ok((sessions, key_values));

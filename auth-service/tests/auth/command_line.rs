@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::harness::{App, PASSWORD, Place};
 
+const ATTRIBUTE_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 pub(crate) fn program(place: Option<&Place>, arguments: &[&str], input: &str) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auth-service"));
     command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -40,6 +42,7 @@ fn config_prints_every_setting_and_no_secret() {
         "ISSUER",
         "JWKS_URL",
         "SESSION_STRATEGY",
+        "SESSION_ATTRIBUTE_KEY",
         "ACCESS_TOKEN_TTL",
         "REFRESH_IDLE_TTL",
         "REFRESH_ABSOLUTE_TTL",
@@ -94,6 +97,8 @@ fn what_a_strategy_lacks_and_what_it_cannot_do_is_refused_at_the_start() {
         ("jwt", "MAX_SESSIONS_PER_USER", "1"),
         ("cookie", "MAX_SESSIONS_PER_USER", "1"),
         ("jwt", "SESSION_LIMIT_POLICY", "refuse"),
+        ("jwt", "SESSION_ATTRIBUTE_KEY", ATTRIBUTE_KEY),
+        ("cookie", "SESSION_ATTRIBUTE_KEY", ATTRIBUTE_KEY),
     ] {
         let mut settings = Place::embedded().settings();
         settings
@@ -101,7 +106,7 @@ fn what_a_strategy_lacks_and_what_it_cannot_do_is_refused_at_the_start() {
         let mut settings = shared::config::Settings::from_pairs(settings);
         auth_service::Config::read(&mut settings, None);
         let text = settings.finish().unwrap_err().to_string();
-        assert!(text.contains(name) && text.contains(strategy), "{text}");
+        assert!(text.contains(name) && text.contains(strategy) && !text.contains(ATTRIBUTE_KEY), "{text}");
     }
 }
 

@@ -21,6 +21,7 @@ fn config_prints_every_setting_with_its_meaning_and_no_secret() {
         ("CHECKOUT_SECRET", SECRET),
         ("OIDC_CLIENT_SECRET", SECRET),
         ("COOKIE_KEY", COOKIE_KEY),
+        ("SESSION_ATTRIBUTE_KEY", COOKIE_KEY),
         ("CHECKOUT_HOLD", "20m"),
     ];
     let (output, text) = run(&["config"], &given);
@@ -37,6 +38,7 @@ fn config_prints_every_setting_with_its_meaning_and_no_secret() {
         "CHECKOUT_HOLD",
         "CHECKOUT_SECRET",
         "SESSION_STRATEGY",
+        "SESSION_ATTRIBUTE_KEY",
         "OIDC_CLIENT_ID",
         "OIDC_CLIENT_SECRET",
         "COOKIE_KEY",

@@ -14,12 +14,12 @@ use crate::clock::Clock;
 use crate::config::{Setting, Settings};
 use crate::key_value::RedisKeyValueStore;
 use crate::redis::Redis;
-use crate::session::{Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
+use crate::session::{AttributeKeys, Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
 use crate::token::SharedSecret;
 
 impl SingleSignOnConfig {
     /// Reads `ISSUER`, `JWKS_URL`, `PUBLIC_URL`, `SESSION_STRATEGY`, the session cookie's settings, `ACCESS_TOKEN_TTL`, `STEP_UP_AFTER` and, without `embedded`
-    /// sessions, `REDIS_URL`. `audience` is the service's name. Touches no network.
+    /// sessions, `REDIS_URL` and `SESSION_ATTRIBUTE_KEY`. `audience` is the service's name. Touches no network.
     ///
     /// Mistakes are kept in `settings`; call [`Settings::finish`] before [`join`](super::SingleSignOn::join).
     pub fn read(settings: &mut Settings, audience: &str, embedded: Option<Arc<dyn SessionStore>>) -> Self {
@@ -84,6 +84,20 @@ impl CookieKeys {
         }
         // Others stand in until `finish` fails.
         keys.or_else(|| Some(Self::random()))
+    }
+}
+
+impl AttributeKeys {
+    /// Reads `SESSION_ATTRIBUTE_KEY`, and refuses it where the strategy keeps no sessions in Redis.
+    pub fn read(settings: &mut Settings, strategy: Strategy) -> Option<Self> {
+        let meaning = "seals the attributes of sessions in Redis: as COOKIE_KEY; the same at every service";
+        let keys = settings.optional("SESSION_ATTRIBUTE_KEY", meaning)?;
+        if matches!(strategy.place(), Place::Redis | Place::RedisOrMemory) {
+            return Some(keys);
+        }
+        let name = strategy.as_str();
+        settings.mistake(format!("SESSION_ATTRIBUTE_KEY: {name} keeps no sessions in Redis: there is nothing to seal"));
+        None
     }
 }
 
@@ -157,6 +171,7 @@ fn jwks_url(settings: &mut Settings, issuer: &str) -> Url {
 /// The sessions in Redis; under `jwt`, what tells of their ends, if anything does.
 fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, ttl: Duration) -> Arc<dyn SessionStore> {
     let mode = DenyListMode::read(settings);
+    let attribute_keys = AttributeKeys::read(settings, strategy);
     let nobody_keeps_any = strategy.place() == Place::Client;
     let meaning = "the Redis of the auth service: sessions and revocations";
     // Under `cookie` the epochs are told by the feed, where there is one.
@@ -172,7 +187,11 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
     let url: String = settings.required("REDIS_URL", "redis://localhost:6379/0", meaning);
     match Redis::open(&url) {
         Ok(redis) => {
-            let sessions = Arc::new(RedisSessionStore::new(redis.clone(), clock.clone(), ttl));
+            let mut sessions = RedisSessionStore::new(redis.clone(), clock.clone(), ttl);
+            if let Some(keys) = attribute_keys {
+                sessions = sessions.sealing_attributes(keys);
+            }
+            let sessions = Arc::new(sessions);
             if !nobody_keeps_any {
                 return sessions;
             }

@@ -22,7 +22,7 @@ pub use self::record::{
     cookie_attribute, epoch_attribute,
 };
 #[cfg(feature = "redis")]
-pub use self::redis::RedisSessionStore;
+pub use self::redis::{AttributeKeys, RedisSessionStore};
 #[cfg(feature = "replicated")]
 pub use self::replicated::{ClusterKeys, ClusterWrite, ReplicatedConfig, ReplicatedSessionStore};
 pub use self::revocations::{Revocations, follow};

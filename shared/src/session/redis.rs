@@ -12,9 +12,12 @@
 //! | `roam:{T}:rev` | stream | `s` session or `j` token | each entry an access token's life |
 //!
 //! Times are microseconds of the Redis server's clock. Short values keep a hash in its compact form: 400 bytes.
+//! With [`RedisSessionStore::sealing_attributes`], the value of an attribute is sealed.
 
 mod feed;
+mod sealing;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -23,6 +26,7 @@ use async_trait::async_trait;
 use deadpool_redis::redis::{Script, ScriptInvocation, pipe};
 use futures_util::future::try_join_all;
 
+pub use self::sealing::AttributeKeys;
 use super::{
     Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedPosition, LimitPolicy, MOST_GRANTS, NewSession,
     OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable,
@@ -89,13 +93,43 @@ pub struct RedisSessionStore {
     redis: Redis,
     clock: Clock,
     feed_window: Duration,
+    attribute_keys: Option<AttributeKeys>,
 }
 
 impl RedisSessionStore {
     /// `feed_window` is the longest life of an access token: so long a revocation matters. The time is the Redis
     /// server's; of the clock only what a test moved it by counts.
     pub fn new(redis: Redis, clock: Clock, feed_window: Duration) -> Self {
-        Self { redis, clock, feed_window: feed_window + FEED_MARGIN }
+        Self { redis, clock, feed_window: feed_window + FEED_MARGIN, attribute_keys: None }
+    }
+
+    /// Seals the values of attributes; their names stay plain. One that no key opens, that is not sealed, or that was
+    /// sealed for another session or name, is absent: so each attribute must mean less when it is absent. All who read
+    /// these sessions need the same keys.
+    pub fn sealing_attributes(self, keys: AttributeKeys) -> Self {
+        Self { attribute_keys: Some(keys), ..self }
+    }
+
+    /// As it is kept.
+    fn kept<'a>(&self, id: SessionId, name: &str, value: &'a str) -> Cow<'a, str> {
+        match &self.attribute_keys {
+            Some(keys) => keys.seal(id, name, value).into(),
+            None => value.into(),
+        }
+    }
+
+    fn session(&self, id: SessionId, contents: &Contents) -> Option<Session> {
+        let mut session = session(id, contents)?;
+        if let Some(keys) = &self.attribute_keys {
+            let kept = std::mem::take(&mut session.attributes);
+            let opened = kept.into_iter().filter_map(|(name, value)| Some((keys.open(id, &name, &value)?, name)));
+            session.attributes = opened.map(|(value, name)| (name, value)).collect();
+        }
+        Some(session)
+    }
+
+    fn named_session(&self, (id, contents): &(String, Contents)) -> Option<Session> {
+        self.session(id.parse().ok()?, contents)
     }
 
     /// A call of `script` on one key, with the keys and the three arguments that all scripts take.
@@ -135,11 +169,11 @@ impl SessionStore for RedisSessionStore {
         call.arg("r").arg(list_to_text(&new.roles)).arg("m").arg(list_to_text(&new.amr));
         call.arg("d").arg(new.device).arg("p").arg(new.address);
         for (name, value) in &new.attributes {
-            call.arg(format!("a:{name}")).arg(value);
+            call.arg(format!("a:{name}")).arg(&*self.kept(id, name, value));
         }
         let created: Option<(Contents, Vec<String>)> = self.redis.invoke(slot(id.partition()), &call).await?;
         let Some((contents, ended)) = created else { return Ok(Created::LimitReached) };
-        let session = session(id, &contents).ok_or_else(|| unexpected("create"))?;
+        let session = self.session(id, &contents).ok_or_else(|| unexpected("create"))?;
         Ok(Created::Begun { session, ended: ids(&ended) })
     }
 
@@ -153,7 +187,7 @@ impl SessionStore for RedisSessionStore {
             answer => answer?,
         };
         let now = Timestamp::from_seconds(seconds) + Duration::from_micros(micros.unsigned_abs()) + self.clock.offset();
-        Ok(session(id, &contents).filter(|session| now < session.ends_at()))
+        Ok(self.session(id, &contents).filter(|session| now < session.ends_at()))
     }
 
     async fn touch(&self, id: SessionId) -> Result<Touched, StoreUnavailable> {
@@ -174,8 +208,9 @@ impl SessionStore for RedisSessionStore {
         let mut call = self.on_session(&WRITE, id);
         call.arg(expected.map_or_else(String::new, |version| version.to_string()));
         for (name, value) in changes {
-            call.arg(if value.is_some() { "set" } else { "remove" });
-            call.arg(format!("a:{name}")).arg(value.as_deref().unwrap_or_default());
+            let kept = value.as_deref().map(|value| self.kept(id, name, value));
+            call.arg(if kept.is_some() { "set" } else { "remove" });
+            call.arg(format!("a:{name}")).arg(kept.as_deref().unwrap_or_default());
         }
         match self.redis.invoke::<i64>(slot(id.partition()), &call).await? {
             -1 => Ok(Written::Gone),
@@ -195,7 +230,7 @@ impl SessionStore for RedisSessionStore {
         call.arg(client).arg(presented).arg(number(grace.as_micros()));
         let answer: Option<(String, u64, Contents)> = self.redis.invoke(slot(id.partition()), &call).await?;
         let Some((done, generation, contents)) = answer else { return Ok(Rotation::Gone) };
-        let Some(session) = session(id, &contents) else { return Ok(Rotation::Gone) };
+        let Some(session) = self.session(id, &contents) else { return Ok(Rotation::Gone) };
         match done.as_str() {
             "rotated" => Ok(Rotation::Rotated { session, generation }),
             "repeated" => Ok(Rotation::Repeated { session, generation }),
@@ -208,7 +243,7 @@ impl SessionStore for RedisSessionStore {
         let mut call = self.on_session(&GRANT, id);
         call.arg(client).arg(MOST_GRANTS);
         let contents: Option<Contents> = self.redis.invoke(slot(id.partition()), &call).await?;
-        Ok(contents.and_then(|contents| session(id, &contents)))
+        Ok(contents.and_then(|contents| self.session(id, &contents)))
     }
 
     async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable> {
@@ -219,7 +254,7 @@ impl SessionStore for RedisSessionStore {
 
     async fn end(&self, id: SessionId, _reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
         let was: Option<Contents> = self.redis.invoke(slot(id.partition()), &self.on_session(&END, id)).await?;
-        Ok(was.and_then(|contents| session(id, &contents)))
+        Ok(was.and_then(|contents| self.session(id, &contents)))
     }
 
     async fn end_all(
@@ -238,7 +273,7 @@ impl SessionStore for RedisSessionStore {
         let mut call = self.call(&LIST, user_key(user), user.partition());
         call.arg(user.to_string());
         let found: Vec<(String, Contents)> = self.redis.invoke(slot(user.partition()), &call).await?;
-        Ok(found.iter().filter_map(named_session).collect())
+        Ok(found.iter().filter_map(|named| self.named_session(named)).collect())
     }
 
     async fn online(&self, after: Option<OnlineCursor>, limit: usize) -> Result<OnlinePage, StoreUnavailable> {
@@ -252,7 +287,7 @@ impl SessionStore for RedisSessionStore {
             self.redis.invoke(slot(partition), &call).await
         });
         let found: Vec<Vec<(String, Contents)>> = try_join_all(pages).await?;
-        let mut sessions: Vec<_> = found.iter().flatten().filter_map(named_session).collect();
+        let mut sessions: Vec<_> = found.iter().flatten().filter_map(|named| self.named_session(named)).collect();
         sessions.sort_by_cached_key(|session| std::cmp::Reverse((session.last_seen_at, session.id.to_string())));
         let more = sessions.len() > limit;
         sessions.truncate(limit);
@@ -296,11 +331,7 @@ fn list_to_text(list: &[String]) -> String {
     serde_json::Value::from(list).to_string()
 }
 
-fn named_session((id, contents): &(String, Contents)) -> Option<Session> {
-    session(id.parse().ok()?, contents)
-}
-
-/// The record, or none where it cannot be read. Fields of a later release are left alone.
+/// The record as it is kept, or none where it cannot be read. Fields of a later release are left alone.
 fn session(id: SessionId, contents: &Contents) -> Option<Session> {
     let mut fields = BTreeMap::new();
     for (name, value) in contents {

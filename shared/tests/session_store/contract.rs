@@ -35,6 +35,14 @@ macro_rules! contract {
                 }
             }
         )*}
+        mod sealed_on_redis {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                if let Some(subject) = crate::Subject::sealed_on_redis().await {
+                    super::$sentence(subject).await;
+                }
+            }
+        )*}
         // These have no databases: the sentences follow each other.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn every_sentence_holds_on_a_cluster() {
@@ -45,11 +53,11 @@ macro_rules! contract {
             )*
         }
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn every_sentence_holds_under_sentinels() {
+        async fn every_sentence_holds_under_sentinels_with_sealed_attributes() {
             let Some(sentinels) = e2e::servers::steady_sentinels_for_test() else { return };
             $(
                 sentinels.clear().unwrap();
-                $sentence(crate::Subject::at(&sentinels.url())).await;
+                $sentence(crate::Subject::sealed_at(&sentinels.url(), crate::sealed::keys(&[1]))).await;
             )*
         }
     };
@@ -254,11 +262,18 @@ async fn a_write_on_an_older_version_changes_nothing(subject: Subject) {
 
 async fn of_many_writes_on_one_version_one_succeeds(subject: Subject) {
     let session = subject.begin(UserId::random()).await;
-    let changes = [change("winner", Some("one"))];
-    let writes = join_all((0..50).map(|_| subject.store.write(session.id, &changes, Some(0)))).await;
-    let won = writes.iter().filter(|outcome| matches!(outcome, Ok(Written::Version(1)))).count();
-    let lost = writes.iter().filter(|outcome| matches!(outcome, Ok(Written::VersionConflict))).count();
-    assert_eq!((won, lost), (1, 49));
+    for version in 0..3 {
+        let writes = join_all((0..50).map(async |writer: usize| {
+            let changes = [change("winner", Some(&writer.to_string()))];
+            subject.store.write(session.id, &changes, Some(version)).await.unwrap()
+        }));
+        let writes = writes.await;
+        let won: Vec<_> = (0..50).filter(|writer| writes[*writer] == Written::Version(version + 1)).collect();
+        let lost = writes.iter().filter(|outcome| **outcome == Written::VersionConflict).count();
+        assert_eq!((won.len(), lost), (1, 49));
+        let now = subject.store.load(session.id).await.unwrap().unwrap();
+        assert_eq!((now.version, &now.attributes["winner"]), (version + 1, &won[0].to_string()));
+    }
 }
 
 async fn no_verb_revives_an_ended_session(subject: Subject) {

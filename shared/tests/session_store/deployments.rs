@@ -33,7 +33,8 @@ enum Deployment {
 impl Deployment {
     fn subject(&self) -> Subject {
         match self {
-            Self::Cluster(cluster) => Subject::at(&cluster.url()),
+            // Of these two, one seals attributes.
+            Self::Cluster(cluster) => Subject::sealed_at(&cluster.url(), crate::sealed::keys(&[1])),
             Self::Sentinels(sentinels) => Subject::at(&sentinels.url()),
         }
     }
@@ -290,7 +291,9 @@ async fn a_primary_that_is_killed_is_replaced(mut deployment: Deployment) {
     let primary = deployment.primary(&tag);
     let mut kept = Vec::new();
     for _ in 0..20 {
-        kept.push(subject.begin(user(1)).await.id);
+        let id = subject.begin(user(1)).await.id;
+        subject.store.write(id, &[("cart".to_owned(), Some("full".to_owned()))], Some(0)).await.unwrap();
+        kept.push(id);
     }
     deployment.replicated(primary).await;
     let load = Load::begin(&subject, 4);
@@ -317,7 +320,8 @@ async fn a_primary_that_is_killed_is_replaced(mut deployment: Deployment) {
     assert!(!seen.failures.is_empty(), "nobody noticed that a primary was killed");
     assert!(seen.silence < REPLACED, "{:?}", seen.silence);
     for id in kept {
-        assert!(subject.store.load(id).await.unwrap().is_some(), "a session that the replica knew was lost");
+        let session = subject.store.load(id).await.unwrap().expect("the replica knew it");
+        assert_eq!(session.attributes["cart"], "full");
     }
     // What the replica had not heard of yet may be lost: replication is asynchronous. How much, the report tells.
     all_is_as_it_was_told(&subject, &seen, seen.live.len()).await;

@@ -13,6 +13,7 @@ mod on_redis;
 mod outage;
 mod private_redis;
 mod revocations;
+mod sealed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ use in_turn::InTurn;
 use shared::clock::Clock;
 use shared::redis::Redis;
 use shared::session::{
-    Created, LimitPolicy, MemorySessionStore, NewSession, RedisSessionStore, Revocation, Revoked, Session, SessionId,
-    SessionLimit, SessionStore, UserId,
+    AttributeKeys, Created, LimitPolicy, MemorySessionStore, NewSession, RedisSessionStore, Revocation, Revoked,
+    Session, SessionId, SessionLimit, SessionStore, UserId,
 };
 
 /// The longest life of an access token in these tests.
@@ -49,15 +50,28 @@ impl Subject {
         Some(Self::at(&shared::testing::redis().await?))
     }
 
+    async fn sealed_on_redis() -> Option<Self> {
+        Some(Self::sealed_at(&shared::testing::redis().await?, sealed::keys(&[1])))
+    }
+
     async fn on_nodes(count: usize) -> Self {
         let clock = Clock::default();
         Self { store: InTurn::of(count, &clock, WINDOW).await, clock }
     }
 
     fn at(url: &str) -> Self {
+        Self::made_of(url, |store| store)
+    }
+
+    /// Seals attributes.
+    fn sealed_at(url: &str, keys: AttributeKeys) -> Self {
+        Self::made_of(url, |store| store.sealing_attributes(keys))
+    }
+
+    fn made_of(url: &str, change: impl FnOnce(RedisSessionStore) -> RedisSessionStore) -> Self {
         let clock = Clock::default();
-        let redis = Redis::open(url).unwrap();
-        Self { store: Arc::new(RedisSessionStore::new(redis, clock.clone(), WINDOW)), clock }
+        let store = RedisSessionStore::new(Redis::open(url).unwrap(), clock.clone(), WINDOW);
+        Self { store: Arc::new(change(store)), clock }
     }
 
     async fn begin(&self, user: UserId) -> Session {
