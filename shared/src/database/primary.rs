@@ -8,10 +8,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use futures_util::FutureExt as _;
 use parking_lot::RwLock;
+use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Connection as _, PgPool};
 use tokio::time::sleep;
 
 use super::PATIENCE;
@@ -20,31 +19,13 @@ use super::hosts::{Host, Hosts, Questions, Writable};
 /// How often each of several hosts is asked whether it takes writes.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A connection that has rested for longer is asked whether it is still there before it is used. To ask each time would
-/// cost each query a round trip more; a server that went away a moment ago fails the queries of that moment in any case.
-const RESTED: Duration = Duration::from_millis(100);
-
-/// How a pool of connections to one server is kept.
-fn pool_of(max_connections: u32) -> PgPoolOptions {
-    let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(PATIENCE);
-    pool.test_before_acquire(false).before_acquire(|connection, meta| {
-        async move {
-            if meta.idle_for > RESTED {
-                connection.ping().await?;
-            }
-            Ok(true)
-        }
-        .boxed()
-    })
-}
-
 /// A copy shares the connections.
 #[derive(Debug, Clone)]
 pub struct Primary(Arc<RwLock<PgPool>>);
 
 impl Primary {
     pub(super) async fn open(hosts: Hosts, max_connections: u32) -> anyhow::Result<Self> {
-        let pool = pool_of(max_connections);
+        let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(PATIENCE);
         if let [host] = hosts.all() {
             return Ok(Self(Arc::new(RwLock::new(pool.connect_with(host.options.clone()).await?))));
         }
