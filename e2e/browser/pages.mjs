@@ -20,6 +20,8 @@ async function pages() {
   await see(`${given.shop}/basket`, 'basket-empty');
   await see(`${given.shop}/?q=nothing-has-this-name`, 'nothing-found');
   await see(`${given.shop}/nowhere`, 'not-found');
+  await see(`${given.shop}/p/${given.sold_out}`, 'product-sold-out');
+  assert.equal(await button(page, words.add).count(), 0, 'what is sold out cannot be chosen');
   await see(`${given.account}/sign-in?flow=none`, 'sign-in-over');
   await see(`${given.account}/sign-in`, 'sign-in-here');
   await button(page, words.signIn).click();
@@ -57,6 +59,14 @@ async function pages() {
   await see(`${given.orders}/nowhere`, 'orders-not-found');
   completed('people who are signed in');
 
+  await ada.choose(page, 3);
+  await link(page, words.checkOutAsGuest).click();
+  await ada.order(page);
+  await button(page, words.cancel).click();
+  await page.locator('.badge.status-cancelled').waitFor();
+  await ada.look(page, 'order-cancelled');
+  completed('an order that is cancelled');
+
   const ask = new URL(`${given.account}/oauth2/authorize`);
   const asked = {
     response_type: 'code',
@@ -80,7 +90,8 @@ async function pages() {
   });
   await page.route(given.redirect_uri, (route) => {
     arrive(route.request());
-    return route.fulfill({ body: 'the client' });
+    // The browser stays at the form.
+    return route.fulfill({ status: 204 });
   });
   await page.goto(`${ask}&prompt=consent&response_mode=form_post`);
   await button(page, words.allow).click();
@@ -89,7 +100,7 @@ async function pages() {
   assert.equal(request.method(), 'POST');
   assert.deepEqual([...answer.keys()].sort(), ['code', 'iss', 'state']);
   assert.equal(answer.get('state'), asked.state);
-  await page.waitForURL(given.redirect_uri);
+  await ada.look(page, 'form-post');
   completed('back at the client, by its form');
 
   const asking = { client_id: given.client_id, scope: asked.scope };
@@ -109,6 +120,21 @@ async function pages() {
   await button(page, words.withdraw).last().click();
   await page.getByRole('status').waitFor();
   completed('a device');
+
+  const eve = await shopper(given.language);
+  const guessing = await eve.tab();
+  await guessing.goto(`${given.account}/sign-in`);
+  let status;
+  for (let attempt = 0; attempt < 30 && status !== 429; attempt += 1) {
+    await guessing.getByLabel(words.email, { exact: true }).fill('eve@example.com');
+    await guessing.getByLabel(words.password, { exact: true }).fill(`a wrong password ${attempt}`);
+    const answered = guessing.waitForNavigation();
+    await eve.button(guessing, words.signIn).click();
+    status = (await answered).status();
+  }
+  assert.equal(status, 429);
+  await eve.look(guessing, 'sign-in-too-often');
+  completed('too many guesses');
 
   const other = { en: 'zh', zh: 'en' }[given.language];
   await page.goto(`${given.shop}/?q=tea`);

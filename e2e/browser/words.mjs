@@ -4,6 +4,7 @@ const words = {
   en: {
     add: 'Add to basket',
     allow: 'Allow',
+    cancel: 'Cancel the order',
     checkOut: 'Check out',
     checkOutAsGuest: 'Sign in and check out',
     confirm: 'Confirm that it is you',
@@ -29,6 +30,7 @@ const words = {
   zh: {
     add: '加入购物车',
     allow: '允许',
+    cancel: '取消订单',
     checkOut: '去结算',
     checkOutAsGuest: '登录并结算',
     confirm: '请确认是您本人',

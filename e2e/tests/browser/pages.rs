@@ -22,21 +22,38 @@ async fn every_page_is_fit_to_be_seen_in_both_languages() {
         "scope": "openid profile email orders",
     });
     let client = expect(201, admin.post(&admin.url(Service::Auth, "/admin/clients"), &client).await).body;
+    let sold_out = sell_out(&world).await;
     for language in LANGUAGES {
         let mut given = given(&world.platform, language);
         given["client_id"] = client["client_id"].clone();
         given["redirect_uri"] = json!(REDIRECT_URI);
+        given["sold_out"] = json!(sold_out);
         let steps = chromium.walk("pages.mjs", "pages", &given).await;
         let expected = [
             "guests",
             "by the address",
             "people who are signed in",
+            "an order that is cancelled",
             "on the way to a client",
             "back at the client, by its form",
             "a device",
+            "too many guesses",
             "the other language",
         ];
         assert_eq!(steps, expected, "{language}");
     }
     world.finish();
+}
+
+/// A product of which somebody has ordered the last.
+async fn sell_out(world: &World) -> String {
+    let buyer = world.platform.customer().await;
+    let products = expect(200, buyer.products().await).body;
+    let stock = |product: &serde_json::Value| product["stock"].as_i64().expect("a number");
+    let products = products["items"].as_array().expect("a list").iter();
+    let last = products.filter(|product| stock(product) > 0).min_by_key(|product| stock(product)).expect("a product");
+    let id = last["id"].as_str().expect("its id");
+    expect(200, buyer.add_to_cart(id, stock(last)).await);
+    expect(201, buyer.place_order("the-last").await);
+    id.to_owned()
 }

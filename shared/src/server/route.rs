@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest};
 use aws_lc_rs::hmac;
 
 use crate::authentication::SessionCookie;
@@ -31,7 +31,7 @@ pub(super) const METRICS: &[Metric] = &[Metric::counter(
 #[derive(Debug, Clone)]
 pub struct Route {
     name: HeaderValue,
-    cookie: HeaderValue,
+    session: SessionCookie,
 }
 
 impl Route {
@@ -40,13 +40,18 @@ impl Route {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         let tag = hmac::sign(&key, &[LABEL, node.as_bytes()].concat());
         let name: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut cookie = Cookie::build(ROUTE_COOKIE, name.clone()).path("/").http_only(true).same_site(SameSite::Lax);
-        cookie = cookie.secure(session.secure);
-        if let Some(domain) = &session.domain {
-            cookie = cookie.domain(domain.clone());
+        Self { name: HeaderValue::from_str(&name).expect("digits"), session: session.clone() }
+    }
+
+    /// The cookie, for the hosts that share the session's.
+    fn cookie(&self, request: &HttpRequest) -> HeaderValue {
+        let name = self.name.to_str().unwrap_or_default();
+        let mut cookie = Cookie::build(ROUTE_COOKIE, name).path("/").http_only(true).same_site(SameSite::Lax);
+        cookie = cookie.secure(self.session.secure);
+        if let Some(domain) = self.session.at(request).domain {
+            cookie = cookie.domain(domain);
         }
-        let text = |text: &str| HeaderValue::from_str(text).expect("digits, and settings that were checked");
-        Self { name: text(&name), cookie: text(&cookie.finish().to_string()) }
+        HeaderValue::from_str(&cookie.finish().to_string()).expect("digits, and settings that were checked")
     }
 }
 
@@ -66,12 +71,13 @@ pub(super) async fn lead(
     if !is_operators && !is_new && !is_here {
         metrics::counter!("roam_route_failovers_total").increment(1);
     }
+    let cookie = route.cookie(request.request());
     let mut response = next.call(request).await?;
     let headers = response.headers_mut();
     if is_readiness {
         headers.insert(ROUTE, route.name.clone());
     } else if !is_operators && !is_here && !is_public(headers.get(CACHE_CONTROL)) {
-        headers.append(SET_COOKIE, route.cookie.clone());
+        headers.append(SET_COOKIE, cookie);
     }
     Ok(response)
 }
@@ -83,6 +89,8 @@ fn is_public(cache: Option<&HeaderValue>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     #[test]
@@ -94,7 +102,8 @@ mod tests {
         assert_ne!(name(b"key", "one"), name(b"key", "two"));
         assert_ne!(name(b"key", "one"), name(b"another", "one"));
         let text = Route::of(b"key", "10.0.0.7:8081", &cookie);
-        let text = text.cookie.to_str().expect("text");
+        let text = text.cookie(&TestRequest::default().to_http_request());
+        let text = text.to_str().expect("text");
         assert!(text.contains("Domain=shop.localhost") && text.contains("HttpOnly"), "{text}");
         assert!(!text.contains("10.0.0.7"), "{text}");
     }
