@@ -3,6 +3,9 @@
 mod bench;
 mod check;
 mod children;
+mod choose;
+mod compare;
+mod measuring;
 mod needs;
 mod screen;
 mod test;
@@ -20,6 +23,8 @@ enum Verb {
     Check(check::Arguments),
     Up(up::Arguments),
     Bench(bench::Arguments),
+    Compare(compare::Arguments),
+    Choose(choose::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,6 +34,8 @@ async fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(arguments).await,
         Verb::Up(arguments) => up::run(arguments).await,
         Verb::Bench(arguments) => bench::run(arguments).await,
+        Verb::Compare(arguments) => compare::run(arguments).await,
+        Verb::Choose(arguments) => choose::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

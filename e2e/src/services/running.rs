@@ -127,6 +127,11 @@ impl Running {
         Ok(Look::Ready)
     }
 
+    /// The system's number of its process, while it was started and not stopped.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// How it ended, if it was started and has ended by itself.
     ///
     /// # Errors

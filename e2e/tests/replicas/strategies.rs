@@ -8,6 +8,9 @@ use crate::by_cookie::somebody_shops;
 use crate::world::{eventually, expect};
 
 const REDIS: &[(&str, &str)] = &[("SESSION_STRATEGY", "redis")];
+/// The same, and what sessions hold is sealed in Redis.
+const SEALED: &[(&str, &str)] =
+    &[("SESSION_STRATEGY", "redis"), ("SESSION_ATTRIBUTE_KEY", "IyXbwLh1AqGFbYDl4n+H9dTXyXtYdQm2tMXHnu5sKbY=")];
 
 /// What a login opens at each service.
 const OWN: [(Service, &str); 3] = [(Service::Auth, "/auth/me"), (Service::Cart, "/cart"), (Service::Orders, "/orders")];
@@ -28,8 +31,8 @@ async fn statuses(world: &World, person: &Person) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn one_login_by_a_cookie_that_redis_knows_serves_all_replicas() {
-    let Some(world) = World::replicated(REDIS).await else { return };
+async fn one_login_by_a_cookie_that_redis_knows_and_cannot_read_serves_all_replicas() {
+    let Some(world) = World::replicated(SEALED).await else { return };
     let ada = somebody_shops(&world).await;
     assert_eq!(statuses(&world, &ada).await, [200; 6]);
 

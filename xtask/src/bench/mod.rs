@@ -1,25 +1,21 @@
 //! `cargo xtask bench`: how fast the platform is, in ratios. What is measured has a partner that does the same without
 //! what we add; both are measured in turns on the same machine, so that what else it does wears on both alike.
 
-mod load;
-mod machine;
+mod comparison;
 mod report;
 mod rows;
 mod stage;
-mod statistics;
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use self::rows::Bench;
-use crate::children::{Interruption, cargo, run as run_child};
+use crate::children::{Interruption, cargo, run as run_child, target_folder};
+use crate::measuring::{self, machine};
 use crate::screen::Screen;
 
 /// The instruments: examples of the crates whose parts they use alone.
@@ -67,22 +63,6 @@ impl Plan {
     };
 }
 
-/// Tells the measuring thread that the developer wants it to end.
-#[derive(Debug, Clone, Default)]
-struct Halt(Arc<AtomicBool>);
-
-impl Halt {
-    fn halt(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// # Errors
-    /// The bench was halted.
-    fn check(&self) -> anyhow::Result<()> {
-        if self.0.load(Ordering::Relaxed) { bail!("stopped") } else { Ok(()) }
-    }
-}
-
 pub(crate) async fn run(Arguments { quick, require }: Arguments) -> anyhow::Result<()> {
     ensure!(cfg!(target_os = "linux"), "the bench reads /proc and keeps processes to cores: it runs on Linux only");
     let screen = Arc::new(Screen::open());
@@ -97,7 +77,11 @@ pub(crate) async fn run(Arguments { quick, require }: Arguments) -> anyhow::Resu
     let results = target.join("bench");
     let about = json!({ "machine": machine::describe(), "rounds": plan.rounds, "quick": quick });
     let (programs, output) = (target.join("release"), results.join("services"));
-    let measured = measure(plan, programs, output, screen.clone(), interruption).await?;
+    let on_thread = screen.clone();
+    let measured = measuring::on_a_thread(&mut interruption, move |halt| {
+        rows::measure(&Bench { plan, screen: &on_thread, halt, programs, output })
+    })
+    .await?;
 
     let tables = report::markdown(&measured);
     fs::write(results.join("bench.json"), format!("{:#}\n", report::json(&measured, about)))?;
@@ -126,35 +110,3 @@ const BUILD: [&str; 12] = [
     "--features",
     "cart-service/measurement",
 ];
-
-/// Measures on a thread of its own, which ends in order when the developer stops us.
-async fn measure(
-    plan: Plan,
-    programs: PathBuf,
-    output: PathBuf,
-    screen: Arc<Screen>,
-    mut interruption: Interruption,
-) -> anyhow::Result<rows::Measured> {
-    let (halt, (done, mut measured)) = (Halt::default(), oneshot::channel());
-    let on_thread = halt.clone();
-    std::thread::spawn(move || {
-        let bench = Bench { plan, screen: &screen, halt: &on_thread, programs, output };
-        // Whoever waits is there until the end.
-        let _ = done.send(rows::measure(&bench));
-    });
-    let outcome = tokio::select! {
-        outcome = &mut measured => outcome,
-        () = interruption.wait() => {
-            halt.halt();
-            measured.await
-        }
-    };
-    outcome.context("the measuring thread panicked")?
-}
-
-/// Cargo's folder for what it builds.
-fn target_folder() -> anyhow::Result<PathBuf> {
-    // TARGET/PROFILE/xtask
-    let own = std::env::current_exe()?;
-    Ok(own.ancestors().nth(2).context("this program does not lie in cargo's folders")?.to_owned())
-}

@@ -2,8 +2,6 @@
 //! people with accounts. Owns starting and stopping them; measures nothing.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,12 +13,12 @@ use e2e::servers::{PrivatePostgres, PrivateRedis};
 use e2e::services::{Service, Together, random_key};
 use serde_json::{Value, json};
 
-use super::Halt;
-use super::load::{Answer, request};
-use super::machine::{Cores, TASKSET, cpu_seconds_of_ended_children};
+use crate::measuring::Halt;
+use crate::measuring::call::{Heard, ask};
+use crate::measuring::load::request;
+use crate::measuring::machine::{Cores, TASKSET, cpu_seconds_of_ended_children};
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
-const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// One platform. Its parts end with it.
 pub(super) struct Stage {
@@ -268,20 +266,8 @@ pub(super) fn call(
     tokens: Option<&Tokens>,
     body: Option<&Value>,
 ) -> anyhow::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER_PATIENCE)?;
-    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
     let headers = tokens.map_or_else(String::new, Tokens::authorization);
     let body = body.map(Value::to_string);
-    stream.write_all(&request(method, path, &headers, body.as_deref()))?;
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let count = stream.read(&mut chunk).with_context(|| format!("{method} {path}"))?;
-        ensure!(count > 0, "{method} {path}: the server closed the connection");
-        bytes.extend_from_slice(&chunk[..count]);
-        if let Some(answer) = Answer::read(&bytes).with_context(|| format!("{method} {path}"))? {
-            let said = String::from_utf8_lossy(answer.body);
-            ensure!((200..300).contains(&answer.status), "{method} {path}: {} {said}", answer.status);
-            return serde_json::from_slice(answer.body).with_context(|| format!("{method} {path}: {said}"));
-        }
-    }
+    let answer = ask(port, &request(method, path, &headers, body.as_deref()));
+    answer.and_then(Heard::success).with_context(|| format!("{method} {path}"))
 }

@@ -5,10 +5,11 @@ use e2e::probe;
 use serde_json::{Value, json};
 
 use super::{Bench, CLIENTS, Comparison, Listener, Target};
-use crate::bench::load::{Repeated, request};
-use crate::bench::machine::Cores;
+use crate::bench::SESSIONS_ON_REDIS;
 use crate::bench::stage::{Person, Stage, Tokens, call};
-use crate::bench::{SESSIONS_ON_REDIS, load};
+use crate::measuring::load;
+use crate::measuring::load::{Repeated, request};
+use crate::measuring::machine::Cores;
 
 /// How many revocations the cart service holds while it is measured.
 const REVOCATIONS: u64 = 100_000;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{Bench, Comparison, Listener, Sample, Target, login};
-use crate::bench::load::{self, Pace, Repeated, Window, request};
-use crate::bench::machine;
 use crate::bench::stage::{Person, Stage};
+use crate::measuring::load::{self, Pace, Repeated, Window, request};
+use crate::measuring::machine;
 
 const CLIENTS: usize = 8;
 /// 400 requests a second.

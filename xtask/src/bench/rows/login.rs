@@ -4,9 +4,9 @@ use anyhow::Context as _;
 
 use super::{Bench, Comparison, Listener, Sample, Target};
 use crate::bench::PURE_ARGON2;
-use crate::bench::load::Repeated;
-use crate::bench::machine::{Cores, machine_cores};
 use crate::bench::stage::{Person, Stage};
+use crate::measuring::load::Repeated;
+use crate::measuring::machine::{Cores, machine_cores};
 
 /// Enough that every hashing thread always has a next one; fewer than may wait.
 pub(super) const CLIENTS: usize = 16;

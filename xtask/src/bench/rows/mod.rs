@@ -9,11 +9,13 @@ mod store;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::load::{self, Conversation, Pace, Window};
-use super::machine::{self, Cores};
+use super::Plan;
+use super::comparison::{Comparison, Target};
 use super::stage::{Listener, Stage};
-use super::statistics::{Comparison, Sample, Target};
-use super::{Halt, Plan};
+use crate::measuring::Halt;
+use crate::measuring::load::{self, Conversation, Pace, Window};
+use crate::measuring::machine::{self, Cores};
+use crate::measuring::statistics::Sample;
 use crate::screen::Screen;
 
 /// So many clients ask at once, as in the figures of the design.

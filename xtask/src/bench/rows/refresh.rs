@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 
 use super::{Bench, CLIENTS, Comparison, Listener, Target};
-use crate::bench::load::{Conversation, Repeated, request};
 use crate::bench::stage::{Person, Stage};
+use crate::measuring::load::{Conversation, Repeated, request};
 
 pub(super) fn measure(
     bench: &Bench<'_>,

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Bench, CLIENTS, Comparison, Sample, Target};
 use crate::bench::SESSIONS_ON_REDIS;
-use crate::bench::machine::Cores;
 use crate::bench::stage::Stage;
+use crate::measuring::machine::Cores;
 
 pub(super) fn measure(bench: &Bench<'_>, stage: &Stage) -> anyhow::Result<Comparison> {
     let redis_benchmark =

@@ -1,71 +1,8 @@
-//! What samples say together: medians, quantiles, ratios of neighbours. Rules only.
+//! What two things measured in turns say of each other: ratios of neighbours, and whether a target is reached. Rules only.
 
 use std::fmt;
 
-use serde_json::{Value, json};
-
-/// What one window of load measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Sample {
-    pub(super) per_second: f64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    /// Microseconds of processor time for each answer.
-    pub(super) cpu_us: Option<f64>,
-}
-
-impl Sample {
-    /// From all latencies in microseconds, at least one.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a few million")]
-    pub(super) fn of(mut latencies: Vec<u32>, seconds: f64, cpu_seconds: Option<f64>) -> Self {
-        latencies.sort_unstable();
-        let count = latencies.len() as f64;
-        let at = |share: f64| f64::from(quantile(&latencies, share)) / 1_000.0;
-        Self {
-            per_second: count / seconds,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
-            cpu_us: cpu_seconds.map(|seconds| seconds * 1e6 / count),
-        }
-    }
-}
-
-/// The smallest value that so large a share of all does not exceed. `sorted` has at least one.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "a rank within the list"
-)]
-fn quantile(sorted: &[u32], share: f64) -> u32 {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted[rank.clamp(1, sorted.len()) - 1]
-}
-
-/// What several rounds say of one figure: the median, and from where to where they reach.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
-}
-
-impl Spread {
-    /// Of any figures, or none where there are none.
-    pub(super) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut figures: Vec<f64> = figures.into_iter().collect();
-        figures.sort_by(f64::total_cmp);
-        let (low, high) = (*figures.first()?, *figures.last()?);
-        let middle = figures.len() / 2;
-        let median =
-            if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) };
-        Some(Self { median, low, high })
-    }
-
-    pub(super) fn to_json(self) -> Value {
-        json!({ "median": self.median, "low": self.low, "high": self.high })
-    }
-}
+use crate::measuring::statistics::{Sample, Spread};
 
 /// What a ratio has to reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -161,14 +98,6 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_those_of_the_sorted_latencies() {
-        let sample = Sample::of((1..=200).rev().map(|value| value * 1_000).collect(), 2.0, Some(0.1));
-        assert_eq!((sample.p50_ms, sample.p99_ms, sample.per_second), (100.0, 198.0, 100.0));
-        assert_eq!(sample.cpu_us, Some(500.0));
-        assert_eq!(Sample::of(vec![7_000], 1.0, None).p99_ms, 7.0);
-    }
-
-    #[test]
     fn the_median_is_of_ratios_and_not_of_figures() {
         let rounds = vec![
             (sample(50.0, 1.0, 1.0), sample(100.0, 1.0, 1.0)),
@@ -177,8 +106,6 @@ mod tests {
         ];
         let spread = comparison(Target::Share(0.6), rounds).throughput().expect("three rounds");
         assert_eq!((spread.low, spread.median, spread.high), (0.5, 0.6, 0.9));
-        assert_eq!(Spread::of([4.0, 1.0]).map(|spread| spread.median), Some(2.5));
-        assert_eq!(Spread::of([]), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::statistics::Sample;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the clients of one load say.
-pub(super) trait Conversation {
+pub(crate) trait Conversation {
     /// Writes the next request of this client.
     fn ask(&mut self, client: usize, request: &mut Vec<u8>);
 
@@ -29,7 +29,7 @@ pub(super) trait Conversation {
 }
 
 /// Each client sends the same request again and again.
-pub(super) struct Repeated(pub(super) Vec<Vec<u8>>);
+pub(crate) struct Repeated(pub(crate) Vec<Vec<u8>>);
 
 impl Conversation for Repeated {
     fn ask(&mut self, client: usize, request: &mut Vec<u8>) {
@@ -39,7 +39,7 @@ impl Conversation for Repeated {
 
 /// When the clients ask.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// Each as soon as it has its answer: as much as the server takes.
     Closed,
     /// One request in each interval, whether the server keeps up or not. What it waits for a free client counts as waiting.
@@ -48,19 +48,19 @@ pub(super) enum Pace {
 
 /// One window of load.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    pub(super) clients: usize,
-    pub(super) pace: Pace,
+pub(crate) struct Window {
+    pub(crate) clients: usize,
+    pub(crate) pace: Pace,
     /// Answers within this time are not counted: connections, caches and queues fill.
-    pub(super) warm_up: Duration,
-    pub(super) counted: Duration,
+    pub(crate) warm_up: Duration,
+    pub(crate) counted: Duration,
 }
 
 /// Sends the load of one window to `port`. `cpu_seconds` tells how much processor time the measured process has taken.
 ///
 /// # Errors
-/// An answer is no success or does not come, or the bench was halted.
-pub(super) fn send(
+/// An answer is no success or does not come, or the measuring was halted.
+pub(crate) fn send(
     port: u16,
     window: Window,
     conversation: &mut dyn Conversation,
@@ -218,9 +218,11 @@ impl Client {
 
 /// An answer that is complete.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer<'a> {
-    pub(super) status: u16,
-    pub(super) body: &'a [u8],
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    /// The status line and the headers, with the empty line.
+    pub(crate) head: &'a str,
+    pub(crate) body: &'a [u8],
     /// Of all of it, in bytes.
     length: usize,
 }
@@ -230,7 +232,7 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     /// It is no such answer.
-    pub(super) fn read(bytes: &'a [u8]) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn read(bytes: &'a [u8]) -> anyhow::Result<Option<Self>> {
         let Some(head_length) = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
             return Ok(None);
         };
@@ -249,17 +251,22 @@ impl<'a> Answer<'a> {
                 None if none_is_allowed => 0,
                 None => bail!("the answer has no Content-Length"),
             };
-        Ok(bytes.get(head_length..length).map(|body| Self { status, body, length }))
+        Ok(bytes.get(head_length..length).map(|body| Self { status, head, body, length }))
     }
 }
 
 /// A request of one piece. `headers` are whole lines: `Name: value\r\n`.
-pub(super) fn request(method: &str, path: &str, headers: &str, body: Option<&str>) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: Option<&str>) -> Vec<u8> {
+    request_to("localhost", method, path, headers, body)
+}
+
+/// As [`request`], to this host.
+pub(crate) fn request_to(host: &str, method: &str, path: &str, headers: &str, body: Option<&str>) -> Vec<u8> {
     let about_the_body = body.map_or_else(String::new, |body| {
         format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
     });
     let body = body.unwrap_or_default();
-    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{about_the_body}\r\n{body}").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}{about_the_body}\r\n{body}").into_bytes()
 }
 
 #[cfg(test)]
@@ -276,6 +283,7 @@ mod tests {
         }
         let read = Answer::read(whole).expect("it is one").expect("it is complete");
         assert_eq!((read.status, read.body, read.length), (200, &b"{}"[..], whole.len()));
+        assert_eq!(read.head.len() + read.body.len(), whole.len());
         let empty = Answer::read(b"HTTP/1.1 204 No Content\r\n\r\n").expect("it is one").expect("it is complete");
         assert_eq!((empty.status, empty.body), (204, &b""[..]));
         for no_answer in ["+PONG\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 OK\r\n\r\n"] {

@@ -1,4 +1,4 @@
-//! The machine under the bench: which processor cores who may use, and what the kernel knows of a process. Linux only.
+//! The machine under measure: which processor cores who may use, and what the kernel knows of a process. Linux only.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Who may use which cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cores {
+pub(crate) enum Cores {
     All,
     /// The first one: for the process under measure.
     First,
@@ -32,7 +32,7 @@ impl Cores {
     }
 
     /// The words before a program that keep it on these cores.
-    pub(super) fn prefix(self) -> [String; 2] {
+    pub(crate) fn prefix(self) -> [String; 2] {
         ["--cpu-list".to_owned(), self.list()]
     }
 
@@ -40,7 +40,7 @@ impl Cores {
     ///
     /// # Errors
     /// There is no `taskset`, or the system refuses.
-    pub(super) fn take(self) -> anyhow::Result<()> {
+    pub(crate) fn take(self) -> anyhow::Result<()> {
         let mut taskset = Command::new(TASKSET);
         taskset.args(["--all-tasks", "--pid", "--cpu-list", &self.list(), &std::process::id().to_string()]);
         let done = taskset.stdin(Stdio::null()).output().context("taskset (package util-linux) cannot be started")?;
@@ -49,10 +49,10 @@ impl Cores {
     }
 }
 
-pub(super) const TASKSET: &str = "/usr/bin/taskset";
+pub(crate) const TASKSET: &str = "/usr/bin/taskset";
 
 /// How many cores the machine has, whichever of them this process may use just now.
-pub(super) fn machine_cores() -> usize {
+pub(crate) fn machine_cores() -> usize {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     cpuinfo.lines().filter(|line| line.starts_with("processor")).count()
 }
@@ -61,7 +61,7 @@ pub(super) fn machine_cores() -> usize {
 ///
 /// # Errors
 /// It does not run.
-pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process does not run")?;
     ticks(&stat, [14, 15]).context("/proc/PID/stat reads otherwise than it should")
 }
@@ -70,7 +70,7 @@ pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
 ///
 /// # Errors
 /// The system does not tell.
-pub(super) fn cpu_seconds_of_ended_children() -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds_of_ended_children() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     ticks(&stat, [16, 17]).context("/proc/self/stat reads otherwise than it should")
 }
@@ -89,16 +89,28 @@ fn ticks(stat: &str, fields: [usize; 2]) -> Option<f64> {
 ///
 /// # Errors
 /// It does not run.
+pub(crate) fn peak_resident_mb(pid: u32) -> anyhow::Result<f64> {
+    Ok(status_bytes(pid, "VmHWM:")? / 1e6)
+}
+
+/// The memory that a process has resident, in bytes.
+///
+/// # Errors
+/// It does not run.
+pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
+    status_bytes(pid, "VmRSS:")
+}
+
 #[expect(clippy::cast_precision_loss, reason = "kibibytes of one machine")]
-pub(super) fn peak_resident_mb(pid: u32) -> anyhow::Result<f64> {
+fn status_bytes(pid: u32, field: &str) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the measured process does not run")?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse().ok());
     let kib: u64 = kib.context("/proc/PID/status reads otherwise than it should")?;
-    Ok(kib as f64 * 1024.0 / 1e6)
+    Ok(kib as f64 * 1024.0)
 }
 
 /// What stands beside the figures: without it they mean little.
-pub(super) fn describe() -> Value {
+pub(crate) fn describe() -> Value {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let version = |program: &str, argument: &str| {
@@ -149,6 +161,7 @@ mod tests {
         }
         assert!(cpu_seconds(std::process::id()).expect("it runs") > before);
         assert!(peak_resident_mb(std::process::id()).expect("it runs") > 1.0);
+        assert!(resident_bytes(std::process::id()).expect("it runs") > 1e6);
         assert!(cpu_seconds(u32::MAX).is_err());
     }
 }
