@@ -135,6 +135,7 @@ pub async fn create(
         roles,
         locked_at: None,
         version: 1,
+        ended_version: 1,
         created_at: now,
     };
     let mut transaction = service.database.begin().await?;
@@ -179,7 +180,7 @@ pub async fn create_first(service: &AuthService, first: &[FirstUser]) -> anyhow:
 /// # Errors
 /// 401 when it is not; 503 when the database does not answer.
 pub async fn of_caller(service: &AuthService, caller: &ConfirmedPrincipal) -> Result<User, Problem> {
-    let user = users::by_id(&service.database, caller.principal.user).await?;
+    let user = service.users.by_id(caller.principal.user).await?;
     let current = user.filter(|user| end_session::is_current(user, &caller.session));
     current.ok_or_else(|| {
         let detail = "the account has changed since this login; sign in again";

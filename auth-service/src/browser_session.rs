@@ -14,7 +14,7 @@ use crate::end_session;
 use crate::self_contained;
 use crate::sign_in::{self, Attempt};
 use crate::storage::audit::{Act, By, Entry};
-use crate::storage::users::{self, User};
+use crate::storage::users::User;
 
 /// Who is signed in in a browser.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ pub async fn find(service: &AuthService, request: &HttpRequest) -> Result<Option
         if !session.is_opened_by(secret) {
             continue;
         }
-        let user = users::by_id(&service.database, session.user).await?;
+        let user = service.users.by_id(session.user).await?;
         let Some(user) = user.filter(|user| end_session::is_current(user, &session)) else { continue };
         if service.sessions.touch(id).await? != Touched::Gone {
             return Ok(Some(BrowserSession { session, user }));

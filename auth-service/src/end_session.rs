@@ -5,7 +5,7 @@
 mod gone;
 mod unsettled;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -34,8 +34,31 @@ pub fn at_version(version: i64) -> Attributes {
 
 /// Whether the account is still as it was at the login, and not locked. A session that does not tell is not current.
 pub fn is_current(user: &User, session: &Session) -> bool {
-    let version = session.attributes.get(ACCOUNT_VERSION).and_then(|text| text.parse().ok());
-    user.locked_at.is_none() && version == Some(user.version)
+    standing(user, session) == Standing::Current
+}
+
+/// How a session stands to its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Current,
+    /// The account was read before the session, and has changed between.
+    ReadTooEarly,
+    /// The account has just changed. Which of its sessions goes on is about to be written.
+    Unsettled,
+    Outdated,
+}
+
+/// How the session stands to its account, both as they were read.
+pub fn standing(user: &User, session: &Session) -> Standing {
+    let version: Option<i64> = session.attributes.get(ACCOUNT_VERSION).and_then(|text| text.parse().ok());
+    match version {
+        _ if user.locked_at.is_some() => Standing::Outdated,
+        None => Standing::Outdated,
+        Some(version) if version == user.version => Standing::Current,
+        Some(version) if version > user.version => Standing::ReadTooEarly,
+        Some(_) if user.ended_version < user.version => Standing::Unsettled,
+        Some(_) => Standing::Outdated,
+    }
 }
 
 /// Ends what an account's change ends, right after its commit: all sessions but one, which goes on at the new version.
@@ -69,13 +92,18 @@ pub async fn end_outdated(
     })
 }
 
+/// Changes of accounts whose sessions had not all ended at a look: whose, and to which version.
+pub type Unfinished = BTreeSet<(UserId, i64)>;
+
 /// Ends the sessions that a change of their account should have ended, while the session store did not answer or before
-/// this service died. Safe on several replicas.
+/// this service died. Safe on several replicas. A change that was not there at the look before is left to whoever makes it.
 ///
 /// # Errors
 /// Something needed does not answer; the next call goes on.
-pub async fn finish(service: &AuthService) -> Result<(), Problem> {
-    for user in users::with_sessions_to_end(&service.database, BATCH).await? {
+pub async fn finish(service: &AuthService, unfinished: &mut Unfinished) -> Result<(), Problem> {
+    let found = users::with_sessions_to_end(&service.database, BATCH).await?;
+    let before = std::mem::replace(unfinished, found.iter().map(|user| (user.id, user.version)).collect());
+    for user in found.into_iter().filter(|user| before.contains(&(user.id, user.version))) {
         for session in service.sessions.list(user.id).await? {
             if !is_current(&user, &session) {
                 end(service, session.id, EndReason::AccountChanged, &By::SERVICE).await?;
@@ -177,4 +205,68 @@ async fn settle_now(
 
 fn count(reason: EndReason, ended: usize) {
     metrics::counter!("roam_sessions_ended_total", "reason" => reason.as_str()).increment(ended as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::clock::Timestamp;
+
+    use super::*;
+    use crate::roles::Roles;
+
+    fn user(version: i64, ended_version: i64) -> User {
+        User {
+            id: UserId::random(),
+            email: "ada@example.com".parse().expect("an address"),
+            display_name: "Ada".to_owned(),
+            password_hash: String::new(),
+            roles: Roles::user(),
+            locked_at: None,
+            version,
+            ended_version,
+            created_at: Timestamp::from_micros(0),
+        }
+    }
+
+    fn session(attributes: Attributes) -> Session {
+        let user = UserId::random();
+        Session {
+            id: SessionId::random_for(user),
+            user,
+            roles: Vec::new(),
+            amr: Vec::new(),
+            device: String::new(),
+            address: String::new(),
+            created_at: Timestamp::from_micros(0),
+            last_seen_at: Timestamp::from_micros(0),
+            idle: Duration::from_secs(1),
+            expires_at: Timestamp::from_micros(1),
+            version: 0,
+            clients: BTreeMap::new(),
+            attributes,
+        }
+    }
+
+    #[test]
+    fn a_session_is_outdated_only_when_its_accounts_change_is_settled() {
+        for (version, ended_version, at, expected) in [
+            (3, 3, 3, Standing::Current),
+            (3, 2, 3, Standing::Current),
+            (3, 3, 4, Standing::ReadTooEarly),
+            (3, 2, 2, Standing::Unsettled),
+            (3, 3, 2, Standing::Outdated),
+        ] {
+            let of_session = standing(&user(version, ended_version), &session(at_version(at)));
+            assert_eq!(of_session, expected, "{version}, {ended_version}, {at}");
+        }
+        let locked = User { locked_at: Some(Timestamp::from_micros(1)), ..user(3, 2) };
+        for at in [2, 3, 4] {
+            assert_eq!(standing(&locked, &session(at_version(at))), Standing::Outdated);
+        }
+        for odd in ["", "x", "3 "] {
+            let attributes = Attributes::from([(ACCOUNT_VERSION.to_owned(), odd.to_owned())]);
+            assert_eq!(standing(&user(3, 3), &session(attributes)), Standing::Outdated, "{odd:?}");
+        }
+        assert_eq!(standing(&user(3, 3), &session(Attributes::new())), Standing::Outdated);
+    }
 }

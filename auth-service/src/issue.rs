@@ -41,7 +41,7 @@ pub struct TokenResponse {
 pub fn issue(service: &AuthService, user: &User, session: &Session, generation: u64) -> Result<TokenResponse, Problem> {
     let claims = AccessClaims {
         aud: service.audiences.clone(),
-        scope: service.api_scopes.words().to_string(),
+        scope: service.api_scopes.scope(),
         attributes: if self_contained::is_demanded(service) { session.attributes.clone() } else { Attributes::new() },
         ..claims_of(service, user, session, PLATFORM_CLIENT)
     };

@@ -34,6 +34,7 @@ pub mod seal;
 pub mod self_contained;
 mod service;
 pub mod session_cookie;
+mod session_owners;
 pub mod sign_in;
 pub mod signing_keys;
 pub mod storage;
@@ -145,9 +146,10 @@ fn readiness(service: &Arc<AuthService>, single_sign_on: &SingleSignOn) -> Readi
 
 async fn finish_endings(service: Arc<AuthService>) {
     let mut tick = tokio::time::interval(FINISH_EVERY);
+    let mut unfinished = end_session::Unfinished::default();
     loop {
         tick.tick().await;
-        if let Err(problem) = end_session::finish(&service).await {
+        if let Err(problem) = end_session::finish(&service, &mut unfinished).await {
             tracing::warn!(%problem, "sessions that a change should have ended are ended later");
         }
         if let Err(error) = end_session::settle_rest(&service).await {

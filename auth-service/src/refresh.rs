@@ -1,21 +1,26 @@
 //! A refresh token becomes new tokens: MAC, account, rotation, in this order. So garbage never reaches the store, and a
 //! database that is away never costs a client its only token.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
 use secrecy::{ExposeSecret, SecretString};
 use shared::problem::Problem;
-use shared::session::{EndReason, Rotation, Session};
+use shared::session::{EndReason, Rotation, Session, SessionId};
 use shared::token::PLATFORM_CLIENT;
 
 use crate::AuthService;
-use crate::end_session;
+use crate::end_session::{self, Standing};
 use crate::issue::{TokenResponse, issue};
 use crate::refresh_token::RefreshToken;
 use crate::self_contained;
 use crate::storage::audit::{Act, Actor, By, Entry};
 use crate::storage::grants::{self, Grant, GrantId};
-use crate::storage::users::{self, User};
+use crate::storage::users::User;
+
+/// How often an account and its session are read again that were not of one time.
+const LOOKS: usize = 3;
 
 /// Rotates the refresh token. The one before is answered with the same successor for `REFRESH_GRACE`; an older one ends
 /// the session, for a copy is in a stranger's hands.
@@ -24,7 +29,7 @@ use crate::storage::users::{self, User};
 /// 401 `invalid_refresh_token`; 503 when something needed does not answer: then the token is still good.
 pub async fn refresh(service: &AuthService, text: &SecretString, by: &By) -> Result<TokenResponse, Problem> {
     if self_contained::is_demanded(service) {
-        let resumed = self_contained::resume(service, text).await?;
+        let resumed = Box::pin(self_contained::resume(service, text)).await?;
         count(if resumed.is_some() { "rotated" } else { "gone" });
         let (user, session) = resumed.ok_or_else(invalid_refresh_token)?;
         return issue(service, &user, &session, 1);
@@ -56,30 +61,29 @@ pub async fn grant_of(service: &AuthService, text: &SecretString) -> Result<Opti
 
 /// Rotates a refresh token, whoever's it is.
 ///
+/// What happens rarely is on the heap: a future is moved several times before it runs, with room for all that it may do.
+///
 /// # Errors
 /// As [`refresh`].
 pub async fn rotate(service: &AuthService, text: &SecretString, by: &By) -> Result<Rotated, Problem> {
-    let token = read(service, text)?;
-    let Some((user, session)) = live_account(service, &token, by).await? else {
-        count("gone");
-        return Err(invalid_refresh_token());
+    let RefreshToken { session, client, generation } = read(service, text)?;
+    let Some(user) = account(service, session).await? else {
+        return Err(Box::pin(outdated(service, session, by)).await);
     };
-    let grace = service.rules.refresh_grace;
-    match service.sessions.rotate(session.id, &token.client, token.generation, grace).await? {
-        Rotation::Rotated { session, generation } => {
-            count("rotated");
-            Ok(Rotated { user, session, generation })
-        }
-        Rotation::Repeated { session, generation } => {
-            count("repeated");
-            Ok(Rotated { user, session, generation })
-        }
-        Rotation::Stolen { session } => Err(stolen(service, &session, by).await),
-        Rotation::Gone => {
-            count("gone");
-            Err(invalid_refresh_token())
-        }
-    }
+    let (outcome, session, generation) =
+        match service.sessions.rotate(session, &client, generation, service.rules.refresh_grace).await? {
+            Rotation::Rotated { session, generation } => ("rotated", session, generation),
+            Rotation::Repeated { session, generation } => ("repeated", session, generation),
+            Rotation::Stolen { session } => return Err(Box::pin(stolen(service, &session, by)).await),
+            Rotation::Gone => return Err(gone()),
+        };
+    let user = if end_session::is_current(&user, &session) {
+        user
+    } else {
+        Box::pin(settled(service, session.id, by)).await?
+    };
+    count(outcome);
+    Ok(Rotated { user, session, generation })
 }
 
 /// Reads a refresh token of ours.
@@ -93,19 +97,49 @@ pub fn read(service: &AuthService, text: &SecretString) -> Result<RefreshToken, 
     })
 }
 
-/// The account as it is now. One that is locked, gone, or has changed since the login ends the session.
-async fn live_account(
-    service: &AuthService,
-    token: &RefreshToken,
-    by: &By,
-) -> Result<Option<(User, Session)>, Problem> {
-    let Some(session) = service.sessions.load(token.session).await? else { return Ok(None) };
-    let user = users::by_id(&service.database, session.user).await?;
-    if let Some(user) = user.filter(|user| end_session::is_current(user, &session)) {
-        return Ok(Some((user, session)));
+/// The account as it is now, read before anything is rotated; none where it is gone.
+async fn account(service: &AuthService, session: SessionId) -> Result<Option<User>, Problem> {
+    let owner = match service.owners.get(session) {
+        Some(known) => known,
+        None => {
+            let session = service.sessions.load(session).await?.ok_or_else(gone)?;
+            service.owners.remember(session.id, session.user);
+            session.user
+        }
+    };
+    service.users.by_id(owner).await
+}
+
+/// The account that a session belongs to after all, which did not look like it: both are read again, the account first,
+/// until they are of one time.
+async fn settled(service: &AuthService, session: SessionId, by: &By) -> Result<User, Problem> {
+    for _ in 0..LOOKS {
+        let Some(user) = account(service, session).await? else { break };
+        let session = service.sessions.load(session).await?.ok_or_else(gone)?;
+        match end_session::standing(&user, &session) {
+            Standing::Current => return Ok(user),
+            Standing::ReadTooEarly => {}
+            Standing::Unsettled => return Err(unsettled()),
+            Standing::Outdated => break,
+        }
     }
-    end_session::end(service, session.id, EndReason::AccountChanged, by).await?;
-    Ok(None)
+    Err(outdated(service, session, by).await)
+}
+
+/// Ends the session of an account that is locked, gone, or has changed since the login.
+async fn outdated(service: &AuthService, session: SessionId, by: &By) -> Problem {
+    end_session::end(service, session, EndReason::AccountChanged, by).await.map_or_else(|error| error, |_| gone())
+}
+
+/// The refresh token stays good, or its session ends with the change.
+fn unsettled() -> Problem {
+    let detail = "the account is being changed; try again in a moment";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "account_changing", detail).retry_after(Duration::from_secs(1))
+}
+
+fn gone() -> Problem {
+    count("gone");
+    invalid_refresh_token()
 }
 
 async fn stolen(service: &AuthService, session: &Session, by: &By) -> Problem {

@@ -111,6 +111,11 @@ impl ApiScopes {
         self.0.keys().map(String::as_str).collect()
     }
 
+    /// The same as the text of a scope.
+    pub fn scope(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
     /// The services that a scope opens, `issuer` among them where the scope is an OpenID one: it answers userinfo.
     pub fn audiences(&self, scope: &Words, issuer: &str) -> Words {
         let services = scope.iter().filter_map(|word| self.0.get(word).map(String::as_str));

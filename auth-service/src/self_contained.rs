@@ -14,7 +14,7 @@ use shared::session::{Attributes, Session, SessionId, UserId};
 use crate::AuthService;
 use crate::end_session;
 use crate::signing_keys::SigningAlg;
-use crate::storage::users::{self, User};
+use crate::storage::users::User;
 
 /// The JWT's `typ`: it is good for nothing else.
 const REFRESH_TOKEN: &str = "rt+jwt";
@@ -90,7 +90,7 @@ pub async fn resume(service: &AuthService, text: &SecretString) -> Result<Option
     {
         return Ok(None);
     }
-    let user = users::by_id(&service.database, session.user).await?;
+    let user = service.users.by_id(session.user).await?;
     Ok(user.filter(|user| end_session::is_current(user, &session)).map(|user| (user, session)))
 }
 

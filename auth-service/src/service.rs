@@ -27,9 +27,11 @@ use crate::password::PasswordHasher;
 use crate::refresh_token::RefreshTokens;
 use crate::scopes::ApiScopes;
 use crate::seal::MasterKeys;
+use crate::session_owners::SessionOwners;
 use crate::signing_keys::SigningKeys;
 use crate::storage::MIGRATIONS;
 use crate::storage::audit::{self, Entry};
+use crate::storage::users::UserReader;
 use crate::throttle::Throttle;
 
 /// How long a start waits for a Redis that does not answer, and between two tries.
@@ -39,7 +41,9 @@ const START_PAUSE: Duration = Duration::from_millis(250);
 /// What acts work with. Opened without a listener, it serves the command line too.
 pub struct AuthService {
     pub database: Database,
+    pub users: UserReader,
     pub sessions: Arc<dyn SessionStore>,
+    pub owners: SessionOwners,
     pub key_values: Arc<dyn KeyValueStore>,
     pub throttle: Throttle,
     pub hasher: PasswordHasher,
@@ -86,8 +90,10 @@ impl AuthService {
         let keys = keys.with_shared_secret(config.shared_secret.clone());
         let fetch = Arc::new(Fetch::new(is_at_this_machine(&config.issuer))?);
         Ok(Self {
+            users: UserReader::new(database.clone(), config.server.name),
             database,
             sessions,
+            owners: SessionOwners::default(),
             throttle: Throttle::new(key_values.clone(), config.throttle.clone()),
             key_values,
             hasher: PasswordHasher::start(config.hash_threads, config.hash_queue)?,

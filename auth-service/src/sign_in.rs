@@ -155,7 +155,7 @@ async fn create(
 /// Looks at the account once more, now that the session is there to be ended: a lock, a new password or other roles that
 /// came after the first look have ended all sessions that they saw, and may have come before this one.
 async fn confirm(service: &AuthService, user: &User, session: &Session, by: &By) -> Result<(), Problem> {
-    let now = users::by_id(&service.database, user.id).await?;
+    let now = service.users.by_id(user.id).await?;
     if now.is_none_or(|now| now.version != user.version) {
         count("changed_meanwhile");
         return Err(invalid_credentials());

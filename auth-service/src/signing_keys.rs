@@ -20,7 +20,7 @@ use shared::problem::Problem;
 use shared::token::{AccessClaims, PublishedKey, SharedSecret};
 
 pub use self::key_pair::SigningAlg;
-use self::key_pair::{KeyPair, encode};
+use self::key_pair::{KeyPair, append};
 pub use self::plan::{KeyPlan, KeyStatus, Rotate, SHORTEST_LEAD};
 use self::plan::{is_in_use, is_published};
 use crate::seal::MasterKeys;
@@ -172,14 +172,14 @@ impl SigningKeys {
         let unavailable = || Problem::unavailable("the token signer", format!("no {} key is in use", alg.as_str()));
         let (key, private) =
             key.and_then(|key| key.private.as_ref().map(|private| (key, private))).ok_or_else(unavailable)?;
-        let payload = encode(&serde_json::to_vec(claims).map_err(Problem::internal)?);
-        let signed = if typ == ACCESS_TOKEN {
-            format!("{}.{payload}", private.header)
-        } else {
-            format!("{}.{payload}", private.pair.header(typ, &key.stored.kid))
+        let mut token = match typ {
+            ACCESS_TOKEN => private.header.clone(),
+            other => private.pair.header(other, &key.stored.kid),
         };
-        let signature = private.pair.sign(signed.as_bytes()).map_err(Problem::internal)?;
-        Ok(format!("{signed}.{}", encode(&signature)))
+        append(&mut token, &serde_json::to_vec(claims).map_err(Problem::internal)?);
+        let signature = private.pair.sign(token.as_bytes()).map_err(Problem::internal)?;
+        append(&mut token, &signature);
+        Ok(token)
     }
 
     /// The claims of a JWT of type `typ` that this platform signed, with a key of any age but no stolen one. Only that: who

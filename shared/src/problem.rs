@@ -161,7 +161,14 @@ impl ResponseError for Problem {
 #[cfg(feature = "database")]
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        if crate::database::is_unavailable(&error) {
+        (&error).into()
+    }
+}
+
+#[cfg(feature = "database")]
+impl From<&sqlx::Error> for Problem {
+    fn from(error: &sqlx::Error) -> Self {
+        if crate::database::is_unavailable(error) {
             Self::unavailable("the database", error)
         } else {
             Self::internal(error)

@@ -64,7 +64,7 @@ impl TelemetryConfig {
             log_format: settings.or("LOG_FORMAT", "pretty", "pretty or json; logs go to the standard error"),
             log_filter: settings.or(
                 "LOG_FILTER",
-                "info,actix_server=warn",
+                "info,actix_server=warn,batch_aint_one=warn",
                 "what is logged: info, or such as warn,auth_service=debug",
             ),
             otlp_endpoint: settings.optional(

@@ -12,7 +12,6 @@ use super::origin::Origin;
 use crate::AuthService;
 use crate::accounts::{self, Profile};
 use crate::password::{NewPassword, Password};
-use crate::storage::users;
 
 /// Who one is.
 #[utoipa::path(
@@ -22,7 +21,7 @@ use crate::storage::users;
 )]
 #[get("/auth/me")]
 pub(super) async fn me(service: web::Data<AuthService>, principal: Principal) -> Result<HttpResponse, Problem> {
-    let user = users::by_id(&service.database, principal.user).await?;
+    let user = service.users.by_id(principal.user).await?;
     let user = user.ok_or_else(|| Problem::not_found("account"))?;
     Ok(HttpResponse::Ok().json(Profile::of(&user)))
 }

@@ -46,7 +46,7 @@ pub(super) enum BadRequest {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its documentation is used")]
 pub(super) enum Unavailable {
-    /// `unavailable`, `too_busy`: try again after `Retry-After` seconds.
+    /// `unavailable`, `too_busy`, of a refresh `account_changing`: try again after `Retry-After` seconds.
     #[response(status = 503, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds")))]
     Unavailable(Problem),
 }

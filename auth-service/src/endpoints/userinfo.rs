@@ -11,7 +11,7 @@ use crate::clients;
 use crate::form::Form;
 use crate::id_token;
 use crate::scopes::{OPENID, Words};
-use crate::storage::{grants, users};
+use crate::storage::grants;
 
 /// Claims about the user, by the token's scope. JSON, or a JWT where the client registered
 /// `userinfo_signed_response_alg`.
@@ -74,7 +74,7 @@ fn missing() -> Problem {
 }
 
 async fn tell(service: &AuthService, principal: &Principal) -> Result<HttpResponse, Problem> {
-    let user = users::by_id(&service.database, principal.user).await?;
+    let user = service.users.by_id(principal.user).await?;
     let user = user.ok_or_else(|| Problem::not_found("account"))?;
     let grant = match principal.grant {
         Some(id) => grants::by_id(&service.database, id.into()).await?,

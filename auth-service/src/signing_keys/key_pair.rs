@@ -89,6 +89,13 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Appends the next part of a token.
+pub(super) fn append(token: &mut String, part: &[u8]) {
+    token.reserve(1 + part.len().div_ceil(3) * 4);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(part, token);
+}
+
 impl KeyPair {
     /// Takes some tenths of a second for RSA.
     pub(super) fn generate(alg: SigningAlg) -> anyhow::Result<Self> {

@@ -1,11 +1,14 @@
 //! Accounts.
 
+mod reader;
+
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction, is_taken};
 use shared::session::UserId;
 use shared::{in_transaction, on_database};
 use sqlx::FromRow;
 
+pub use self::reader::UserReader;
 use crate::email::Email;
 use crate::roles::Roles;
 
@@ -21,6 +24,8 @@ pub struct User {
     pub locked_at: Option<Timestamp>,
     /// Grows with every change that must end sessions: password, roles, lock.
     pub version: i64,
+    /// No session of an older version lives. Behind `version`, those are being ended.
+    pub ended_version: i64,
     pub created_at: Timestamp,
 }
 
@@ -28,7 +33,7 @@ pub struct User {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, email, display_name, password_hash, roles, locked_at, version, created_at FROM users ",
+            "SELECT id, email, display_name, password_hash, roles, locked_at, version, ended_version, created_at FROM users ",
             $rest
         )
     };
@@ -44,7 +49,7 @@ macro_rules! update {
             "UPDATE users SET ",
             $changes,
             " WHERE id = $2
-             RETURNING id, email, display_name, password_hash, roles, locked_at, version, created_at"
+             RETURNING id, email, display_name, password_hash, roles, locked_at, version, ended_version, created_at"
         )
     };
 }
@@ -86,10 +91,23 @@ pub async fn insert(transaction: &mut Transaction, user: &User) -> Result<bool, 
     }
 }
 
+/// Some accounts, in any order. One that is gone is left out.
+///
 /// # Errors
 /// The database does not answer.
-pub async fn by_id(database: &Database, id: UserId) -> Result<Option<User>, sqlx::Error> {
-    on_database!(database, |pool| sqlx::query_as(select!("WHERE id = $1")).bind(id).fetch_optional(pool).await)
+pub async fn by_ids(database: &Database, ids: &[UserId]) -> Result<Vec<User>, sqlx::Error> {
+    let Some(last) = ids.last() else { return Ok(Vec::new()) };
+    // Of few lengths: each is a statement that a connection keeps prepared.
+    let padding = std::iter::repeat_n(last, ids.len().next_power_of_two() - ids.len());
+    on_database!(database, |pool| {
+        let mut query = sqlx::QueryBuilder::new(select!("WHERE id IN ("));
+        let mut list = query.separated(", ");
+        for id in ids.iter().chain(padding) {
+            list.push_bind(*id);
+        }
+        query.push(")");
+        query.build_query_as().fetch_all(pool).await
+    })
 }
 
 /// # Errors
@@ -246,7 +264,7 @@ pub async fn begin_epoch(database: &Database, id: UserId) -> Result<Option<User>
     on_database!(database, |pool| {
         sqlx::query_as(
             "UPDATE users SET version = version + 1 WHERE id = $1
-             RETURNING id, email, display_name, password_hash, roles, locked_at, version, created_at",
+             RETURNING id, email, display_name, password_hash, roles, locked_at, version, ended_version, created_at",
         )
         .bind(id)
         .fetch_optional(pool)

@@ -257,6 +257,8 @@ async fn a_refresh_is_refused_before_the_outdated_session_is_ended() {
     // What a change leaves behind whose process died right after its commit.
     users::set_roles(&mut transaction, somebody.id, &Roles::new(["user", "auditor"]).unwrap()).await.unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(app.refresh(&somebody.refresh).await.status, 401);
-    until(401, "an ordinary request", async || app.get("/auth/me", &somebody.access).await).await;
+    let refused = app.refresh_whatever(&somebody.refresh).await;
+    assert_eq!((refused.status, refused.code()), (503, "account_changing"), "{}", refused.text);
+    until(401, "a refresh", async || app.refresh_whatever(&somebody.refresh).await).await;
+    app.is_refused(&somebody.access).await;
 }

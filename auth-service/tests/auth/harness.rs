@@ -247,6 +247,11 @@ impl App {
         self.post("/auth/refresh", json!({"refresh_token": token})).await
     }
 
+    /// A refresh that may be answered with a documented 503.
+    pub(crate) async fn refresh_whatever(&self, token: &str) -> Answer {
+        self.send_whatever(self.request(Method::POST, "/auth/refresh").json(&json!({"refresh_token": token}))).await
+    }
+
     /// Registers somebody with [`PASSWORD`], and signs them in.
     pub(crate) async fn somebody(&self) -> Person {
         let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());

@@ -218,14 +218,14 @@ async fn an_old_hash_is_renewed_at_the_login(app: App) {
     let somebody = app.somebody().await;
     // argon2id, m=8 KiB, t=1, of the same password: made here, as an earlier release would have.
     let old = old_hash(PASSWORD);
-    let user = users::by_id(&app.service.database, somebody.id).await.unwrap().unwrap();
+    let user = app.service.users.by_id(somebody.id).await.unwrap().unwrap();
     users::renew_hash(&app.service.database, user.id, &user.password_hash, &old).await.unwrap();
     assert_eq!(app.log_in(&somebody.email, "not the password").await.status, 401);
-    let kept = users::by_id(&app.service.database, somebody.id).await.unwrap().unwrap();
+    let kept = app.service.users.by_id(somebody.id).await.unwrap().unwrap();
     assert_eq!(kept.password_hash, old, "a wrong password renews nothing");
 
     assert_eq!(app.log_in(&somebody.email, PASSWORD).await.status, 200);
-    let renewed = users::by_id(&app.service.database, somebody.id).await.unwrap().unwrap();
+    let renewed = app.service.users.by_id(somebody.id).await.unwrap().unwrap();
     assert!(renewed.password_hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", renewed.password_hash);
     assert_eq!(app.get("/auth/me", &somebody.access).await.status, 200, "and no session ends for it");
     let verified = app.service.hasher.verify(Password::parse(PASSWORD).unwrap(), Some(&renewed.password_hash)).await;

@@ -244,7 +244,7 @@ async fn c15_no_form_is_taken_from_elsewhere(app: App) {
             assert_eq!(answer.status, 403, "{path} took a form with {what}: {}", answer.text);
         }
     }
-    let user = users::by_id(&app.service.database, person.id).await.unwrap().unwrap();
+    let user = app.service.users.by_id(person.id).await.unwrap().unwrap();
     assert_ne!(user.display_name, "Mallory");
     assert!(users::by_email(&app.service.database, &"new@example.com".parse().unwrap()).await.unwrap().is_none());
     assert!(browser.open(&app, "/account").await.text.contains(&person.email), "still signed in, as the same person");
@@ -353,7 +353,7 @@ async fn a_display_name_is_shown_as_text(app: App) {
     let (mut browser, person) = signed_in(&app).await;
     for name in ["<script>alert(1)</script>", "\"><svg onload=alert(1)>", "{{7*7}}", "' onfocus='alert(1)", "a & b"] {
         assert_eq!(browser.fill(&app, "/account", &[("display_name", name)]).await.status, 303, "{name}");
-        let kept = users::by_id(&app.service.database, person.id).await.unwrap().unwrap().display_name;
+        let kept = app.service.users.by_id(person.id).await.unwrap().unwrap().display_name;
         assert_eq!(kept, name, "it is kept as it is, and escaped where it is shown");
         for path in ["/account", "/account/sessions"] {
             let page = browser.open(&app, path).await;

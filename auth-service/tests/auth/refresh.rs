@@ -1,8 +1,10 @@
 //! Refresh tokens: rotated, repeated, stolen, ended.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use auth_service::storage::users;
 use reqwest::Method;
 use serde_json::json;
 use shared::session::EndReason;
@@ -18,6 +20,8 @@ on_both! {
     c8_a_refresh_token_that_was_changed_ends_nothing,
     c7_no_refresh_after_the_session_has_ended,
     no_refresh_for_a_locked_account_even_if_its_session_lives,
+    a_refresh_that_meets_a_change_of_the_password_never_ends_the_session_that_changed_it,
+    a_refresh_waits_for_the_word_which_session_goes_on,
     c20_a_session_ends_when_it_is_not_refreshed_and_in_any_case,
     no_token_outlives_its_session,
     c22_a_logout_that_races_refreshes_leaves_nothing_alive,
@@ -158,10 +162,75 @@ async fn no_refresh_for_a_locked_account_even_if_its_session_lives(app: App) {
     // A lock whose second half, ending the sessions, never came to be.
     let mut transaction = app.service.database.begin().await.unwrap();
     let now = app.clock.now();
-    auth_service::storage::users::set_locked(&mut transaction, somebody.id, Some(now)).await.unwrap().unwrap();
+    users::set_locked(&mut transaction, somebody.id, Some(now)).await.unwrap().unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(app.refresh(&somebody.refresh).await.status, 401);
     assert_ended(&app, &somebody).await;
+}
+
+/// One tab changes the password while others refresh.
+async fn a_refresh_that_meets_a_change_of_the_password_never_ends_the_session_that_changed_it(app: App) {
+    let mut somebody = app.somebody().await;
+    let mut password = PASSWORD.to_owned();
+    for round in 0..12 {
+        let next = format!("a new passphrase, number {round}");
+        let body = json!({"current_password": password, "new_password": next});
+        let request = app.request(Method::POST, "/auth/password").bearer_auth(&somebody.access).json(&body);
+        let is_changed = AtomicBool::new(false);
+        let change = async {
+            let answer = app.send(request).await;
+            is_changed.store(true, Ordering::Relaxed);
+            answer
+        };
+        let refreshes = async {
+            let mut newest = somebody.refresh.clone();
+            while !is_changed.load(Ordering::Relaxed) {
+                let answer = app.refresh_whatever(&newest).await;
+                match answer.status {
+                    200 => newest = token(&answer, "refresh_token"),
+                    _ => assert_eq!((answer.status, answer.code()), (503, "account_changing"), "round {round}"),
+                }
+            }
+            newest
+        };
+        let (changed, newest) = tokio::join!(change, refreshes);
+        assert_eq!(changed.status, 204, "round {round}: {}", changed.text);
+        let answer = app.refresh(&newest).await;
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.text);
+        (somebody.access, somebody.refresh) = (token(&answer, "access_token"), token(&answer, "refresh_token"));
+        password = next;
+    }
+}
+
+/// Between the commit of a new password and the word to the session store.
+async fn a_refresh_waits_for_the_word_which_session_goes_on(app: App) {
+    let database = &app.service.database;
+    loop {
+        let (keeps, ends) = (app.somebody().await, app.somebody().await);
+        let begun = Instant::now();
+        for person in [&keeps, &ends] {
+            let mut transaction = database.begin().await.unwrap();
+            assert!(users::set_password(&mut transaction, person.id, 1, "$argon2id$").await.unwrap());
+            transaction.commit().await.unwrap();
+        }
+        let refused = [app.refresh_whatever(&keeps.refresh).await, app.refresh_whatever(&ends.refresh).await];
+        let change = [("account_version".to_owned(), Some("2".to_owned()))];
+        app.service.sessions.write(keeps.session.parse().unwrap(), &change, None).await.unwrap();
+        for person in [&keeps, &ends] {
+            users::sessions_ended(database, person.id, 2).await.unwrap();
+        }
+        if begun.elapsed() > Duration::from_secs(1) {
+            // The service itself may have ended what seemed to be left over.
+            continue;
+        }
+        for answer in refused {
+            assert_eq!((answer.status, answer.code()), (503, "account_changing"), "{}", answer.text);
+            assert_eq!(answer.headers["retry-after"], "1");
+        }
+        assert_eq!(app.refresh(&keeps.refresh).await.status, 200, "the token was not lost by the refusal");
+        assert_eq!(app.refresh(&ends.refresh).await.status, 401);
+        return assert_ended(&app, &ends).await;
+    }
 }
 
 async fn c20_a_session_ends_when_it_is_not_refreshed_and_in_any_case(app: App) {

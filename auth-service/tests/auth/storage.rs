@@ -9,9 +9,11 @@ use auth_service::storage::consents;
 use auth_service::storage::grants::{self, Grant, GrantId, StoredSession};
 use auth_service::storage::keys::{self, StoredKey};
 use auth_service::storage::outbox::{self, Delivery, Which};
-use auth_service::storage::users::{self, User};
+use auth_service::storage::users::{self, User, UserReader};
+use futures_util::future::join_all;
 use shared::clock::Timestamp;
 use shared::database::Database;
+use shared::problem::Problem;
 use shared::session::{SessionId, UserId};
 
 /// Makes each function a test on SQLite and one on PostgreSQL.
@@ -39,6 +41,7 @@ macro_rules! on_both_databases {
 on_both_databases! {
     the_migrations_run_twice,
     an_account_comes_back_as_it_was,
+    accounts_that_are_asked_for_at_once_are_each_answered,
     an_address_is_taken_once,
     an_account_changes_only_from_the_version_that_was_seen,
     a_lock_keeps_its_time_and_ends_sessions_and_an_unlock_ends_none,
@@ -78,8 +81,13 @@ fn user(email: &str) -> User {
         roles: Roles::administrator(),
         locked_at: None,
         version: 1,
+        ended_version: 1,
         created_at: Timestamp::from_micros(1_795_230_000_123_456),
     }
+}
+
+async fn by_id(database: &Database, id: UserId) -> Result<Option<User>, Problem> {
+    UserReader::new(database.clone(), "auth-service").by_id(id).await
 }
 
 async fn insert(database: &Database, user: &User) -> bool {
@@ -97,10 +105,25 @@ async fn the_migrations_run_twice(database: Database) {
 async fn an_account_comes_back_as_it_was(database: Database) {
     let ada = User { locked_at: Some(Timestamp::from_micros(7)), ..user("ada@example.com") };
     assert!(insert(&database, &ada).await);
-    assert_eq!(users::by_id(&database, ada.id).await.unwrap().as_ref(), Some(&ada));
+    assert_eq!(by_id(&database, ada.id).await.unwrap().as_ref(), Some(&ada));
     assert_eq!(users::by_email(&database, &ada.email).await.unwrap(), Some(ada));
-    assert_eq!(users::by_id(&database, UserId::random()).await.unwrap(), None);
+    assert_eq!(by_id(&database, UserId::random()).await.unwrap(), None);
     assert_eq!(users::by_email(&database, &"eve@example.com".parse().unwrap()).await.unwrap(), None);
+}
+
+/// More than one query asks for, some of them twice, some that are not there.
+async fn accounts_that_are_asked_for_at_once_are_each_answered(database: Database) {
+    let accounts: Vec<User> = (0..150).map(|number| user(&format!("person-{number}@example.com"))).collect();
+    for account in &accounts {
+        insert(&database, account).await;
+    }
+    let reader = UserReader::new(database, "auth-service");
+    let asked = accounts.iter().chain(&accounts[..20]).map(|account| (account.id, Some(account)));
+    let strangers = (0..30).map(|_| (UserId::random(), None));
+    let answers = asked.chain(strangers).map(async |(id, expected)| (reader.by_id(id).await.unwrap(), expected));
+    for (found, expected) in join_all(answers).await {
+        assert_eq!(found.as_ref(), expected);
+    }
 }
 
 async fn an_address_is_taken_once(database: Database) {
@@ -120,7 +143,7 @@ async fn an_account_changes_only_from_the_version_that_was_seen(database: Databa
     assert!(users::set_roles(&mut transaction, UserId::random(), &Roles::user()).await.unwrap().is_none());
     transaction.commit().await.unwrap();
     assert_eq!((changed.password_hash.as_str(), changed.version, &changed.roles), ("new", 3, &Roles::user()));
-    assert_eq!(users::by_id(&database, ada.id).await.unwrap(), Some(changed));
+    assert_eq!(by_id(&database, ada.id).await.unwrap(), Some(changed));
 }
 
 async fn a_lock_keeps_its_time_and_ends_sessions_and_an_unlock_ends_none(database: Database) {
@@ -141,9 +164,9 @@ async fn only_the_hash_that_was_seen_is_renewed(database: Database) {
     let ada = user("ada@example.com");
     insert(&database, &ada).await;
     users::renew_hash(&database, ada.id, "another", "renewed").await.unwrap();
-    assert_eq!(users::by_id(&database, ada.id).await.unwrap(), Some(ada.clone()));
+    assert_eq!(by_id(&database, ada.id).await.unwrap(), Some(ada.clone()));
     users::renew_hash(&database, ada.id, &ada.password_hash, "renewed").await.unwrap();
-    let renewed = users::by_id(&database, ada.id).await.unwrap().unwrap();
+    let renewed = by_id(&database, ada.id).await.unwrap().unwrap();
     assert_eq!((renewed.password_hash.as_str(), renewed.version), ("renewed", 1), "no session ends for it");
 }
 
@@ -321,7 +344,7 @@ async fn what_is_rolled_back_was_never_written(database: Database) {
     assert!(users::insert(&mut transaction, &ada).await.unwrap());
     audit::write_in(&mut transaction, Timestamp::from_micros(1), &entry(Some(ada.id))).await.unwrap();
     drop(transaction);
-    assert_eq!(users::by_id(&database, ada.id).await.unwrap(), None);
+    assert_eq!(by_id(&database, ada.id).await.unwrap(), None);
     assert!(audit::page(&database, None, None, 10).await.unwrap().is_empty());
 }
 
@@ -542,4 +565,23 @@ async fn a_delivery_is_left_with_the_end_or_not_at_all(database: Database) {
     drop(transaction);
     assert_eq!(grants::by_id(&database, given.id).await.unwrap().unwrap().ended_at, None);
     assert_eq!(outbox::count_waiting(&database).await.unwrap(), 0);
+}
+
+/// A thread's place is given to the next one, whose runtime is another.
+#[test]
+fn an_account_is_read_although_the_runtime_that_asked_first_is_gone() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("auth.db").display());
+    let ada = user("ada@example.com");
+    let (database, first) = (runtime(), runtime());
+    let opened = database.block_on(async {
+        let opened = open(&url).await;
+        insert(&opened, &ada).await;
+        opened
+    });
+    let reader = UserReader::new(opened, "auth-service");
+    assert_eq!(first.block_on(reader.by_id(ada.id)).unwrap().as_ref(), Some(&ada));
+    drop(first);
+    assert_eq!(runtime().block_on(reader.by_id(ada.id)).unwrap().as_ref(), Some(&ada));
 }

@@ -29,7 +29,6 @@ use crate::oauth_error::{OAuthError, OAuthErrorBody};
 use crate::scopes::{OPENID, Words};
 use crate::storage::audit::By;
 use crate::storage::grants::GrantId;
-use crate::storage::users;
 use crate::{codes, end_session};
 
 /// A request for tokens whose client is known and may use the grant.
@@ -106,7 +105,7 @@ async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens
     let left = grants::left(service, client, &new.scope, &new.granted_audiences);
     let (scope, granted_audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
     let audiences = new.audiences.within(&granted_audiences);
-    let user = users::by_id(&service.database, new.user).await?.ok_or_else(OAuthError::invalid_grant)?;
+    let user = service.users.by_id(new.user).await?.ok_or_else(OAuthError::invalid_grant)?;
     let refreshable = client.allows_grant(GrantType::RefreshToken);
     let grant = NewGrant {
         id: new.grant,

@@ -12,7 +12,6 @@ use crate::end_session;
 use crate::issue::{self, ClientTokens, OnBehalf};
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
-use crate::storage::users;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -24,7 +23,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     refuse_other_kinds(request)?;
     let subject = subject_token(request).await?;
     let session = session(service, &subject).await?.ok_or_else(OAuthError::invalid_grant)?;
-    let user = users::by_id(&service.database, subject.user).await?.ok_or_else(OAuthError::invalid_grant)?;
+    let user = service.users.by_id(subject.user).await?.ok_or_else(OAuthError::invalid_grant)?;
     if !end_session::is_current(&user, &session) {
         return Err(OAuthError::invalid_grant());
     }
