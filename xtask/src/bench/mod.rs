@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use serde_json::json;
 
-use self::rows::Bench;
+use self::rows::{Bench, Row};
 use crate::children::{Interruption, cargo, run as run_child, target_folder};
 use crate::measuring::{self, machine};
 use crate::screen::Screen;
@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Two minutes instead of ten: fewer and shorter rounds, more noise.
     #[arg(long)]
     quick: bool,
+    /// Only this row; may be given again for others.
+    #[arg(long = "row", value_name = "ROW")]
+    rows: Vec<Row>,
     /// Fails where a target is missed.
     #[arg(long)]
     require: bool,
@@ -63,7 +66,7 @@ impl Plan {
     };
 }
 
-pub(crate) async fn run(Arguments { quick, require }: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(Arguments { quick, rows, require }: Arguments) -> anyhow::Result<()> {
     ensure!(cfg!(target_os = "linux"), "the bench reads /proc and keeps processes to cores: it runs on Linux only");
     let screen = Arc::new(Screen::open());
     let mut interruption = Interruption::watch()?;
@@ -79,7 +82,7 @@ pub(crate) async fn run(Arguments { quick, require }: Arguments) -> anyhow::Resu
     let (programs, output) = (target.join("release"), results.join("services"));
     let on_thread = screen.clone();
     let measured = measuring::on_a_thread(&mut interruption, move |halt| {
-        rows::measure(&Bench { plan, screen: &on_thread, halt, programs, output })
+        rows::measure(&Bench { plan, wanted: rows, screen: &on_thread, halt, programs, output })
     })
     .await?;
 

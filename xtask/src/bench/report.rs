@@ -16,6 +16,11 @@ pub(super) fn all_reached(measured: &Measured) -> bool {
     !measured.comparisons.iter().any(missed) && measured.resident_mb < RESIDENT_TARGET
 }
 
+/// One row as soon as it is measured.
+pub(super) fn line(comparison: &Comparison) -> String {
+    format!("   {} (wanted: {}): {}", reached(comparison), comparison.target, comparison.verdict())
+}
+
 /// Two tables in Markdown: what was to be reached, and the figures behind it.
 pub(super) fn markdown(measured: &Measured) -> String {
     let mut verdicts =

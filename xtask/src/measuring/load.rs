@@ -83,18 +83,23 @@ pub(crate) fn send(
         if now >= end {
             break;
         }
-        for (number, client) in clients.iter_mut().enumerate().filter(|(_, client)| client.asked_at.is_none()) {
-            match window.pace {
-                Pace::Closed => client.ask(number, conversation, Instant::now())?,
-                Pace::Open(interval) if due <= now => {
+        match window.pace {
+            Pace::Closed => {
+                for (number, client) in clients.iter_mut().enumerate().filter(|(_, client)| client.is_free()) {
+                    client.ask(number, conversation, Instant::now())?;
+                }
+            }
+            Pace::Open(interval) => {
+                while due <= now
+                    && let Some((number, client)) = longest_free(&mut clients)
+                {
                     client.ask(number, conversation, due)?;
                     due += interval;
                 }
-                Pace::Open(_) => break,
             }
         }
         let until = match window.pace {
-            Pace::Open(_) if clients.iter().any(|client| client.asked_at.is_none()) => due.min(end),
+            Pace::Open(_) if clients.iter().any(Client::is_free) => due.min(end),
             Pace::Open(_) | Pace::Closed => end,
         };
         exchange(&mut clients, until, conversation, |asked_at, answered_at| {
@@ -110,10 +115,15 @@ pub(crate) fn send(
     Ok(Sample::of(latencies, seconds, Some(cpu)))
 }
 
+/// The client that has waited longest for something to ask: a server closes a connection that says nothing.
+fn longest_free(clients: &mut [Client]) -> Option<(usize, &mut Client)> {
+    clients.iter_mut().enumerate().filter(|(_, client)| client.is_free()).min_by_key(|(_, client)| client.last_asked)
+}
+
 /// Takes the answers that are still to come, so that every conversation can go on in the next window.
 fn drain(clients: &mut [Client], conversation: &mut dyn Conversation, halt: &Halt) -> anyhow::Result<()> {
     let patient_until = Instant::now() + PATIENCE;
-    while clients.iter().any(|client| client.asked_at.is_some()) {
+    while !clients.iter().all(Client::is_free) {
         halt.check()?;
         ensure!(Instant::now() < patient_until, "an answer did not come within {PATIENCE:?}");
         exchange(clients, patient_until, conversation, |_, _| {})?;
@@ -154,6 +164,7 @@ fn micros(duration: Duration) -> u32 {
 struct Client {
     stream: TcpStream,
     asked_at: Option<Instant>,
+    last_asked: Option<Instant>,
     request: Vec<u8>,
     sent: usize,
     answer: Vec<u8>,
@@ -164,7 +175,11 @@ impl Client {
         let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, asked_at: None, request: Vec::new(), sent: 0, answer: Vec::new() })
+        Ok(Self { stream, asked_at: None, last_asked: None, request: Vec::new(), sent: 0, answer: Vec::new() })
+    }
+
+    fn is_free(&self) -> bool {
+        self.asked_at.is_none()
     }
 
     fn waits_for(&self) -> PollFd<'_> {
@@ -177,6 +192,7 @@ impl Client {
         self.sent = 0;
         conversation.ask(number, &mut self.request);
         self.asked_at = Some(asked_at);
+        self.last_asked = self.asked_at;
         self.send_rest()
     }
 
@@ -346,6 +362,15 @@ mod tests {
         let per_answer = sample.cpu_us.expect("it was metered") * sample.per_second * 0.4 / 1e6;
         assert!((per_answer - 2.5).abs() < 1.0, "{sample:?}");
         assert!(conversation.0.iter().all(|heard| *heard > 0));
+    }
+
+    #[test]
+    fn all_clients_ask_although_one_would_be_enough() {
+        let port = counting_server(Duration::ZERO);
+        let mut conversation = Counting(vec![0; 3]);
+        let pace = Pace::Open(Duration::from_millis(20));
+        send(port, window(pace), &mut conversation, &mut || Ok(0.0), &Halt::default()).expect("measured");
+        assert!(conversation.0.iter().all(|heard| *heard > 0), "{:?}", conversation.0);
     }
 
     #[test]

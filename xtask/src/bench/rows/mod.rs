@@ -9,9 +9,9 @@ mod store;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Plan;
 use super::comparison::{Comparison, Target};
 use super::stage::{Listener, Stage};
+use super::{Plan, report};
 use crate::measuring::Halt;
 use crate::measuring::load::{self, Conversation, Pace, Window};
 use crate::measuring::machine::{self, Cores};
@@ -24,6 +24,8 @@ const CLIENTS: usize = 64;
 /// What all rows work with.
 pub(super) struct Bench<'a> {
     pub(super) plan: Plan,
+    /// Empty: all.
+    pub(super) wanted: Vec<Row>,
     pub(super) screen: &'a Screen,
     pub(super) halt: &'a Halt,
     /// The folder with the built programs.
@@ -40,36 +42,73 @@ pub(super) struct Measured {
     pub(super) resident_mb: f64,
 }
 
-/// Measures every row.
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Row {
+    Cart,
+    Store,
+    Refresh,
+    Login,
+    Cheap,
+}
+
+impl Row {
+    /// Where the measured process has the first core for itself: what it takes is its own.
+    const APART: [Self; 3] = [Self::Cart, Self::Store, Self::Refresh];
+    /// Where it has all cores, for hashing takes them, its own as its partner's.
+    const TOGETHER: [Self; 2] = [Self::Login, Self::Cheap];
+}
+
+/// Measures the rows that are wanted.
 ///
 /// # Errors
 /// Something could not be measured, or the bench was halted.
 pub(super) fn measure(bench: &Bench<'_>) -> anyhow::Result<Measured> {
-    // The measured process alone on the first core: what it takes is its own.
-    Cores::Others.take()?;
-    bench.screen.step("setting up: PostgreSQL, Redis, the services on a core of their own");
-    let mut stage = bench.stage(Cores::First, "apart")?;
-    let auth = stage.auth()?;
-    let people = stage.register(auth, CLIENTS / 4)?;
-    let cart = cart::measure(bench, &mut stage, auth, &people)?;
-    let store = store::measure(bench, &stage)?;
-    let refresh = refresh::measure(bench, &stage, auth, &people)?;
-    let mut resident_mb = machine::peak_resident_mb(auth.pid)?;
-    drop(stage);
-
-    // Hashing takes all cores, of the auth service as of its partner.
-    Cores::All.take()?;
-    bench.screen.step("setting up: all on all cores");
-    let mut stage = bench.stage(Cores::All, "together")?;
-    let auth = stage.auth()?;
-    let people = stage.register(auth, login::CLIENTS)?;
-    let login = login::measure(bench, &stage, auth, &people)?;
-    let cheap = cheap::measure(bench, &stage, auth, &people)?;
-    resident_mb = resident_mb.max(machine::peak_resident_mb(auth.pid)?);
-    Ok(Measured { comparisons: vec![cart, store, refresh, login, cheap], resident_mb })
+    let mut measured = Measured { comparisons: Vec::new(), resident_mb: 0.0 };
+    let words = "setting up: PostgreSQL, Redis, the services on a core of their own";
+    bench.rows(&Row::APART, (Cores::First, Cores::Others), ("apart", words), &mut measured)?;
+    bench.rows(
+        &Row::TOGETHER,
+        (Cores::All, Cores::All),
+        ("together", "setting up: all on all cores"),
+        &mut measured,
+    )?;
+    Ok(measured)
 }
 
 impl Bench<'_> {
+    /// Measures those of `rows` that are wanted, on one stage: the services on the first `Cores`, all else on the second.
+    fn rows(
+        &self,
+        rows: &[Row],
+        (of_services, of_others): (Cores, Cores),
+        (output, words): (&str, &str),
+        measured: &mut Measured,
+    ) -> anyhow::Result<()> {
+        let mut wanted = rows.iter().filter(|row| self.wanted.is_empty() || self.wanted.contains(row)).peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        of_others.take()?;
+        self.screen.step(words);
+        let mut stage = self.stage(of_services, output)?;
+        let auth = stage.auth()?;
+        let people = stage.register(auth, login::CLIENTS.max(CLIENTS / 4))?;
+        for row in wanted {
+            let comparison = match row {
+                Row::Cart => cart::measure(self, &mut stage, auth, &people)?,
+                Row::Store => store::measure(self, &stage)?,
+                Row::Refresh => refresh::measure(self, &stage, auth, &people)?,
+                Row::Login => login::measure(self, &stage, auth, &people)?,
+                Row::Cheap => cheap::measure(self, &stage, auth, &people)?,
+            };
+            self.screen.line(&report::line(&comparison));
+            measured.comparisons.push(comparison);
+        }
+        measured.resident_mb = measured.resident_mb.max(machine::peak_resident_mb(auth.pid)?);
+        Ok(())
+    }
+
     fn stage(&self, cores: Cores, output: &str) -> anyhow::Result<Stage> {
         Stage::set_up(cores, &self.programs, &self.output.join(Path::new(output)), self.halt)
     }
