@@ -10,6 +10,7 @@ use auth_service::roles::Roles;
 use auth_service::{EmbeddedStores, FirstUser, Stores};
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SessionCookie;
+use shared::authentication::strategy::Strategy;
 use shared::config::Settings;
 use shared::server::Route;
 
@@ -35,6 +36,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// How the login is shared.
+    pub fn strategy(&self) -> Strategy {
+        self.auth.strategy
+    }
+
     /// Reads the settings, and the data folder's keys where there are some; makes nothing. [`Settings::finish`] tells what
     /// is wrong.
     ///

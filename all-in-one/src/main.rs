@@ -34,10 +34,10 @@ async fn main() -> anyhow::Result<()> {
     }
     settings.finish()?;
     let _telemetry = telemetry::start("all-in-one", &telemetry)?;
-    let addresses = config.addresses;
+    let (addresses, strategy) = (config.addresses, config.strategy());
     let started = all_in_one::start(config).await?;
     // Not by the log: made-up passwords are for the eyes of whoever started it.
-    std::io::stdout().write_all(all_in_one::welcome(addresses, &started.created).as_bytes())?;
+    std::io::stdout().write_all(all_in_one::welcome(addresses, &started.created, strategy).as_bytes())?;
     server::until_stopped(Vec::new()).await;
     started.stop().await;
     Ok(())

@@ -95,12 +95,15 @@ fn no_sessions(
 ) -> EmbeddedStores {
     let clock = Clock::default();
     let key_values = key_values(settings, redis, clock.clone());
+    let told = DenyListMode::read(settings);
+    if told == DenyListMode::Redis && redis.is_none() {
+        settings.mistake("JWT_DENY_LIST: redis needs REDIS_URL");
+    }
     let redis = redis.and_then(|url| Redis::open(url.expose_secret()).ok());
     let feed: Arc<dyn SessionStore> = match redis {
         Some(redis) => Arc::new(RedisSessionStore::new(redis, clock.clone(), remember)),
         None => Arc::new(MemorySessionStore::new(clock.clone(), remember)),
     };
-    let told = DenyListMode::read(settings);
     let mode = if strategy.credential() == Credential::SealedCookie { DenyListMode::Feed } else { told };
     let endings = mode.endings(feed, key_values.clone());
     EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values: Some(key_values) }

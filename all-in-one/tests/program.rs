@@ -51,8 +51,13 @@ impl Newcomer {
 
     /// Starts the program, and waits until it has welcomed whoever started it and is ready.
     async fn starts(&self) -> Running {
+        self.starts_with(&[]).await
+    }
+
+    async fn starts_with(&self, settings: &[(&str, &str)]) -> Running {
         let [printed, logged] = ["printed", "logged"].map(|name| self.folder.path().join(name));
         let mut command = self.command();
+        command.envs(settings.iter().copied());
         command.stdout(File::create(&printed).expect("a file")).stderr(File::create(&logged).expect("a file"));
         let mut running =
             Running { process: Process::start("all-in-one", command).expect("it starts"), printed, logged };
@@ -165,12 +170,23 @@ async fn a_second_start_keeps_accounts_carts_orders_and_keys() {
 
 #[tokio::test]
 async fn the_printed_story_can_be_followed_as_it_is_printed() {
+    is_followed(&[]).await;
+}
+
+#[tokio::test]
+async fn the_printed_story_can_be_followed_by_a_cookie() {
+    for strategy in ["sticky", "cookie"] {
+        is_followed(&[("SESSION_STRATEGY", strategy)]).await;
+    }
+}
+
+async fn is_followed(settings: &[(&str, &str)]) {
     if e2e::servers::program("curl", "curl ").is_none() {
         e2e::servers::leave_out("curl is not installed");
         return;
     }
     let newcomer = Newcomer::arrives();
-    let running = newcomer.starts().await;
+    let running = newcomer.starts_with(settings).await;
     // Twice: whoever follows it again has registered already.
     for _ in 0..2 {
         let followed =
@@ -179,7 +195,7 @@ async fn the_printed_story_can_be_followed_as_it_is_printed() {
         assert!(followed.status.success(), "{told}{}", String::from_utf8_lossy(&followed.stderr));
         assert!(told.contains(r#""status":"paid""#), "{told}");
         assert!(told.contains("401 Unauthorized"), "{told}");
-        assert!(told.contains("www-authenticate: Bearer error="), "{told}");
+        assert!(!settings.is_empty() || told.contains("www-authenticate: Bearer error="), "{told}");
     }
     running.stops(Signal::TERM);
 }

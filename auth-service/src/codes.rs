@@ -11,6 +11,7 @@ use shared::clock::Timestamp;
 use shared::key_value::Key;
 use shared::problem::Problem;
 use shared::session::{SessionId, UserId};
+use shared::token::Thumbprint;
 
 use crate::AuthService;
 use crate::authorization::claims::RequestedClaims;
@@ -86,6 +87,8 @@ pub struct Presented<'a> {
     pub client_id: &'a str,
     pub redirect_uri: &'a str,
     pub verifier: Option<&'a str>,
+    /// The key that the client proved (RFC 9449).
+    pub key: Option<Thumbprint>,
 }
 
 /// What a code stands for, once. A second use ends what the first one gave (RFC 6749, section 4.1.2).
@@ -98,7 +101,9 @@ pub async fn redeem(service: &AuthService, text: &str, presented: &Presented<'_>
     };
     let code: Code = serde_json::from_slice(&value).map_err(Problem::internal)?;
     // Whoever could not have used it does not use it up.
-    if code.client_id != presented.client_id || code.redirect_uri != presented.redirect_uri {
+    let key_is_another =
+        code.dpop_jkt.as_deref().is_some_and(|jkt| presented.key.is_none_or(|proven| jkt.parse() != Ok(proven)));
+    if code.client_id != presented.client_id || code.redirect_uri != presented.redirect_uri || key_is_another {
         return Err(OAuthError::invalid_grant());
     }
     check_verifier(code.code_challenge.as_deref(), presented.verifier)?;

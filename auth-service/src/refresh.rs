@@ -34,9 +34,7 @@ pub async fn refresh(service: &AuthService, text: &SecretString, by: &By) -> Res
         let (user, session) = resumed.ok_or_else(invalid_refresh_token)?;
         return issue(service, &user, &session, 1);
     }
-    if read(service, text)?.client != PLATFORM_CLIENT {
-        return Err(invalid_refresh_token());
-    }
+    read_own(service, text)?;
     let Rotated { user, session, generation } = rotate(service, text, by).await?;
     issue(service, &user, &session, generation)
 }
@@ -84,6 +82,15 @@ pub async fn rotate(service: &AuthService, text: &SecretString, by: &By) -> Resu
     };
     count(outcome);
     Ok(Rotated { user, session, generation })
+}
+
+/// Reads a refresh token of the platform's own login: those of clients are for the token endpoint, and end no login.
+///
+/// # Errors
+/// 401 `invalid_refresh_token`.
+pub fn read_own(service: &AuthService, text: &SecretString) -> Result<RefreshToken, Problem> {
+    let token = read(service, text)?;
+    (token.client == PLATFORM_CLIENT).then_some(token).ok_or_else(invalid_refresh_token)
 }
 
 /// Reads a refresh token of ours.

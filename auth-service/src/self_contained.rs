@@ -55,13 +55,15 @@ pub fn write(service: &AuthService, session: &Session) -> Result<String, Problem
     service.keys.sign(REFRESH_TOKEN, SigningAlg::EdDsa, &claims)
 }
 
-/// The session that a refresh token of ours speaks of, if it has not expired.
+/// The session that a refresh token of ours speaks of, if it has not expired. One that began before its end would be
+/// remembered may have ended.
 pub fn read(service: &AuthService, text: &SecretString) -> Option<Session> {
     let claims = service.keys.verify_own(text.expose_secret(), REFRESH_TOKEN)?;
     let claims: Claims = serde_json::from_value(Value::Object(claims)).ok()?;
     let (now, expires_at) = (service.clock.now(), Timestamp::from_micros(claims.ends_at));
     let created_at = Timestamp::from_micros(claims.created_at);
-    (claims.iss == service.issuer && expires_at > now).then(|| Session {
+    let is_remembered = service.sessions.remembers_since().is_none_or(|since| created_at >= since);
+    (claims.iss == service.issuer && expires_at > now && is_remembered).then(|| Session {
         id: claims.sid,
         user: claims.sub,
         roles: Vec::new(),

@@ -184,7 +184,7 @@ pub(super) async fn log_out(
             (session.id, origin.anonymous())
         }
         Some(body) => {
-            let session = refreshing::read(&service, &body.refresh_token)?.session;
+            let session = refreshing::read_own(&service, &body.refresh_token)?.session;
             // A refresh token's MAC is good for ever: what it may announce again and again must be a live session's end.
             if service.sessions.load(session).await?.is_none() {
                 return Ok(gone(&service, &request));

@@ -161,6 +161,9 @@ async fn a_code_that_names_a_key_needs_that_key(app: App) {
     let (client, holder, thief) = (Application::first_party(&app).await, Holder::new(), Holder::new());
     let code = code(&app, &client, &[("dpop_jkt", &holder.thumbprint())]).await;
     assert_eq!(exchange(&app, &client, &code, Some(&thief.token_proof(&app))).await.error(), "invalid_grant");
+    assert_eq!(exchange(&app, &client, &code, None).await.error(), "invalid_grant");
+    let own = exchange(&app, &client, &code, Some(&holder.token_proof(&app))).await;
+    assert_eq!((own.status, &own.body["token_type"]), (200, &json!("DPoP")), "a thief's tries used nothing up");
     let odd = client.begin(&[("dpop_jkt", "short")]);
     assert_eq!(odd.go(&app, &mut Browser::default()).await.query("error"), "invalid_request");
 }

@@ -20,6 +20,7 @@ on_both!(
     c15_the_question_needs_its_own_form,
     whoever_is_not_signed_in_is_sent_on,
     what_cannot_be_read_is_refused_and_ends_nothing,
+    a_clients_refresh_token_ends_no_login,
 );
 
 const BYE: &str = "https://app.example/bye?from=shop";
@@ -240,5 +241,18 @@ async fn what_cannot_be_read_is_refused_and_ends_nothing(app: App) {
     }
     let json = app.request(Method::POST, "/oauth2/logout").json(&json!({"id_token_hint": hint}));
     assert_eq!(app.send(json).await.status, 415);
+    assert!(is_signed_in(&app, &client, &browser).await);
+}
+
+/// Neither while it is good nor when it was revoked: its MAC is good for ever.
+async fn a_clients_refresh_token_ends_no_login(app: App) {
+    let (browser, client, tokens) = with_tokens(&app).await;
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let sign_out = async || app.post("/auth/logout", json!({"refresh_token": refresh})).await;
+    let refused = sign_out().await;
+    assert_eq!((refused.status, refused.code()), (401, "invalid_refresh_token"), "{}", refused.text);
+    let revoke = app.request(Method::POST, "/oauth2/revoke").basic_auth(&client.id, Some(&client.secret));
+    assert_eq!(app.send(revoke.form(&[("token", refresh)])).await.status, 200);
+    assert_eq!(sign_out().await.status, 401);
     assert!(is_signed_in(&app, &client, &browser).await);
 }

@@ -97,11 +97,14 @@ impl SingleSignOn {
         Ok(None)
     }
 
-    /// The session that a cookie holds, unless its user's epoch was revoked.
+    /// The session that a cookie holds, unless its user's epoch was revoked, or may have been before anybody remembers.
     fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Option<Session> {
         let now = self.0.clock.now();
-        let revoked =
-            |session: &Session| session.epoch().is_some_and(|epoch| self.0.revocations.is_revoked(None, epoch));
+        let since = self.0.sessions.remembers_since();
+        let revoked = |session: &Session| {
+            since.is_some_and(|since| session.created_at < since)
+                || session.epoch().is_some_and(|epoch| self.0.revocations.is_revoked(None, epoch))
+        };
         let mut found = cookies_named(request.headers(), &sealed.cookie.name).filter_map(|text| sealed.open(text, now));
         found.find(|session| !revoked(session))
     }

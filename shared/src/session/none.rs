@@ -177,8 +177,9 @@ impl SessionStore for NoSessionStore {
         Ok((Vec::new(), FeedPosition { at_end: true, ..position.clone() }))
     }
 
+    /// As long as its feed remembers endings: where that is in memory, what began before the process may have ended.
     fn remembers_since(&self) -> Option<Timestamp> {
-        None
+        self.feed().and_then(|feed| feed.remembers_since())
     }
 
     fn keeps_sessions(&self) -> bool {

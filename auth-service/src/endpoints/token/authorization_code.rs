@@ -7,11 +7,12 @@ use crate::issue::ClientTokens;
 use crate::oauth_error::OAuthError;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
-    let TokenRequest { service, client, form, by, .. } = request;
+    let TokenRequest { service, client, form, by, bound_to, .. } = request;
     let presented = Presented {
         client_id: &client.id,
         redirect_uri: form.required("redirect_uri")?,
         verifier: form.get("code_verifier"),
+        key: *bound_to,
     };
     let code = codes::redeem(service, form.required("code")?, &presented, by).await?;
     let new = NewTokens {
@@ -23,7 +24,6 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         scope: code.scope,
         nonce: code.nonce,
         claims: code.claims,
-        dpop_jkt: code.dpop_jkt,
     };
     give(request, new).await
 }

@@ -18,7 +18,6 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         scope: allowed.scope,
         nonce: None,
         claims: RequestedClaims::default(),
-        dpop_jkt: None,
     };
     give(request, new).await
 }

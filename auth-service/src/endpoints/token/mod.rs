@@ -95,13 +95,11 @@ struct NewTokens {
     audiences: Words,
     nonce: Option<String>,
     claims: RequestedClaims,
-    dpop_jkt: Option<String>,
 }
 
 /// Begins the grant, and gives what comes with it: no more than the client may have by now.
 async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, by, bound_to, .. } = request;
-    proof::must_be(new.dpop_jkt.as_deref(), *bound_to)?;
     let left = grants::left(service, client, &new.scope, &new.granted_audiences);
     let (scope, granted_audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
     let audiences = new.audiences.within(&granted_audiences);
