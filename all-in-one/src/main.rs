@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// On a terminal, only what needs attention is logged, so that the welcome stays readable.
 fn read_telemetry(settings: &mut Settings) -> TelemetryConfig {
-    let default = if std::io::stderr().is_terminal() { "warn" } else { "info,actix_server=warn,batch_aint_one=warn" };
+    let default = if std::io::stderr().is_terminal() { "warn" } else { telemetry::DEFAULT_FILTER };
     let meaning = "what is logged: info, or such as warn,auth_service=debug; on a terminal only warnings";
     let filter: String = settings.or("LOG_FILTER", default, meaning);
     settings.give("LOG_FILTER", filter);

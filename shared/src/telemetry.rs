@@ -28,6 +28,8 @@ pub use self::sampling::Sampling;
 use crate::calls::{self, TRACES};
 use crate::config::{Setting, Settings};
 
+/// What is logged where `LOG_FILTER` says nothing: not what libraries tell of each of their steps.
+pub const DEFAULT_FILTER: &str = "info,actix_server=warn,batch_aint_one=warn";
 /// How often the samples of histograms are taken in: whoever never asks for metrics must not pay for them with memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,7 @@ impl TelemetryConfig {
             log_format: settings.or("LOG_FORMAT", "pretty", "pretty or json; logs go to the standard error"),
             log_filter: settings.or(
                 "LOG_FILTER",
-                "info,actix_server=warn,batch_aint_one=warn",
+                DEFAULT_FILTER,
                 "what is logged: info, or such as warn,auth_service=debug",
             ),
             otlp_endpoint: settings.optional(

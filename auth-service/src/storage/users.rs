@@ -123,18 +123,7 @@ pub async fn by_email(database: &Database, email: &Email) -> Result<Option<User>
 /// # Errors
 /// The database does not answer.
 pub async fn emails_of(database: &Database, ids: &[UserId]) -> Result<Vec<(UserId, Email)>, sqlx::Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    on_database!(database, |pool| {
-        let mut query = sqlx::QueryBuilder::new("SELECT id, email FROM users WHERE id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(*id);
-        }
-        query.push(")");
-        query.build_query_as().fetch_all(pool).await
-    })
+    Ok(by_ids(database, ids).await?.into_iter().map(|user| (user.id, user.email)).collect())
 }
 
 /// A page of accounts whose address begins with `prefix`, in the order of their addresses.
