@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shared::key_value::{Key, KeyValueStore};
 use shared::problem::Problem;
+use shared::request::Network;
 use shared::session::{StoreUnavailable, UserId};
 
 use crate::email::Email;
@@ -57,7 +58,7 @@ impl Throttle {
         email: &Email,
         address: Option<IpAddr>,
     ) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let by_address = Key::new("login-address", network_of(address).as_bytes());
+        let by_address = Key::new("login-address", Network::of(address).as_bytes());
         if let Err(throttled) = self.count(&by_address, self.limits.attempts_per_address).await? {
             // An address that is shut out must not go on shutting out accounts.
             return Ok(Err(throttled));
@@ -95,7 +96,7 @@ impl Throttle {
     /// # Errors
     /// Nothing can be counted: nothing may be registered.
     pub async fn registration(&self, address: Option<IpAddr>) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let key = Key::new("register-address", network_of(address).as_bytes());
+        let key = Key::new("register-address", Network::of(address).as_bytes());
         self.count(&key, self.limits.registrations_per_address).await
     }
 
@@ -117,7 +118,7 @@ impl Throttle {
         client_id: &str,
         address: Option<IpAddr>,
     ) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let key = Key::new("client-failure", format!("{client_id} {}", network_of(address)).as_bytes());
+        let key = Key::new("client-failure", format!("{client_id} {}", Network::of(address)).as_bytes());
         self.count(&key, self.limits.client_failures).await
     }
 
@@ -129,7 +130,7 @@ impl Throttle {
         &self,
         address: Option<IpAddr>,
     ) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let key = Key::new("register-client-address", network_of(address).as_bytes());
+        let key = Key::new("register-client-address", Network::of(address).as_bytes());
         self.count(&key, self.limits.client_registrations_per_address).await
     }
 
@@ -146,29 +147,4 @@ fn account_key(email: &Email) -> Key {
 
 fn password_change_key(user: UserId) -> Key {
     Key::new("password-change", user.0.as_bytes())
-}
-
-/// Whom an address stands for: one IPv4 address, or the /64 network that one IPv6 subscriber has to choose from.
-fn network_of(address: Option<IpAddr>) -> String {
-    match address {
-        None => "unknown".to_owned(),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => {
-            let network = u128::from(address) & (u128::MAX << 64);
-            format!("{}/64", std::net::Ipv6Addr::from(network))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subscriber_has_one_network() {
-        let network = |text: &str| network_of(text.parse().ok());
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
-    }
 }

@@ -1,6 +1,8 @@
 //! What a request may hold. Owns reading bodies, queries and the caller's address; refuses with the field's name and
 //! never panics.
 
+mod network;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 
+pub use self::network::Network;
 use crate::problem::Problem;
 
 /// How many cookies of one name are looked at: a parent domain may have added some.
