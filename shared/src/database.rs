@@ -10,19 +10,23 @@
 mod hosts;
 mod measured;
 mod primary;
+mod sqlite;
+mod write_probe;
 
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Postgres, Sqlite, SqlitePool};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, Postgres, Sqlite, SqlitePool};
 use tracing::Span;
 
 use self::hosts::Hosts;
 pub use self::measured::Measured;
 pub use self::primary::Primary;
+pub use self::sqlite::{Open, while_open};
+pub use self::write_probe::WriteProbe;
 use crate::calls;
 
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
@@ -42,7 +46,8 @@ pub enum Database {
 /// A transaction that is rolled back unless it is committed, with its span in the trace.
 pub enum Transaction {
     Postgres(sqlx::Transaction<'static, Postgres>, Span),
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Span),
+    /// With whether SQLite still has it.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Span, Open),
 }
 
 /// Runs one expression on the pool of whichever database it is.
@@ -72,9 +77,9 @@ macro_rules! in_transaction {
                 let $connection = &mut **transaction;
                 $crate::database::in_time(async { $query }).await
             }
-            $crate::database::Transaction::Sqlite(transaction, _) => {
+            $crate::database::Transaction::Sqlite(transaction, _, open) => {
                 let $connection = &mut **transaction;
-                $crate::database::in_time(async { $query }).await
+                $crate::database::while_open(open, async { $query }).await
             }
         }
     };
@@ -110,18 +115,7 @@ impl Database {
     }
 
     async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32) -> anyhow::Result<Self> {
-        let options = options
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(PATIENCE * 2)
-            .disable_statement_logging();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(PATIENCE * 2)
-            .connect_with(options)
-            .await?;
+        let pool = sqlite::open(options, max_connections).await?;
         Ok(Self::Sqlite(pool))
     }
 
@@ -165,12 +159,13 @@ impl Database {
             }
             Self::Sqlite(pool) => {
                 let span = calls::transaction_span("sqlite");
-                Transaction::Sqlite(measured::waited(pool.begin_with("BEGIN IMMEDIATE")).await?, span)
+                let begun = measured::waited(pool.begin_with("BEGIN IMMEDIATE")).await?;
+                Transaction::Sqlite(begun, span, Open::default())
             }
         })
     }
 
-    /// Asks the database for an answer: readiness.
+    /// Asks the database for an answer; [`WriteProbe`] tells whether it takes writes.
     ///
     /// # Errors
     /// It does not answer.
@@ -192,7 +187,7 @@ impl Transaction {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let (outcome, span) = match self {
             Self::Postgres(transaction, span) => (in_time(transaction.commit()).await, span),
-            Self::Sqlite(transaction, span) => (in_time(transaction.commit()).await, span),
+            Self::Sqlite(transaction, span, mut open) => (while_open(&mut open, transaction.commit()).await, span),
         };
         outcome.inspect_err(|error| calls::failed(&span, &measured::kind(error)))
     }
@@ -208,16 +203,19 @@ pub async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> 
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
-/// Whether the database, not the query, is at fault: away, full, too busy, or asking for another try.
+/// Whether the database, not the query, is at fault: away, full, read-only, too busy, or asking for another try.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        // A connection that SQLite and sqlx see in different states. It is closed, and the next one is another.
+        sqlx::Error::BeginFailed | sqlx::Error::InvalidSavePointStatement => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // PostgreSQL: connection, credentials, resources, operator, system; deadlock, serialization, lock, closed database. SQLite: busy, locked, full.
+            // PostgreSQL: connection, credentials, resources (a full disk is 53100), operator, system; deadlock,
+            // serialization, lock, closed database, read-only (25006).
             ["08", "28", "53", "57", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class))
                 || matches!(&*code, "40001" | "40P01" | "55000" | "55P03" | "25006" | "3D000")
-                || code.parse::<u32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13))
+                || code.parse().is_ok_and(sqlite::is_unavailable)
         }),
         _ => false,
     }

@@ -9,6 +9,7 @@ mod postgres;
 mod programs;
 mod redis;
 mod sentinels;
+mod small_disk;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use self::postgres::PrivatePostgres;
 pub use self::programs::{Missing, bash, nginx, postgres_folder, program, redis_server};
 pub use self::redis::PrivateRedis;
 pub use self::sentinels::PrivateSentinels;
+pub use self::small_disk::SmallDisk;
 pub use self::sql::SqlSession;
 pub use self::unprivileged::can_be_reached;
 

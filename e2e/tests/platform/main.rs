@@ -4,6 +4,7 @@
 mod by_cookie;
 mod documents;
 mod faults;
+mod full_disk;
 mod on_behalf;
 mod operation;
 mod readme;

@@ -35,19 +35,13 @@ impl Readiness {
         self
     }
 
-    /// Ready when the database answers.
+    /// Ready when the database takes writes.
     #[cfg(feature = "database")]
     pub fn database(self, database: &crate::database::Database) -> Self {
-        let database = database.clone();
+        let probe = crate::database::WriteProbe::new(database.clone());
         self.check("database", move || {
-            let database = database.clone();
-            async move {
-                database.ping().await.map_err(|error| {
-                    // Whoever reaches the port need not know where the database is.
-                    tracing::warn!(%error, "the database does not answer");
-                    "it does not answer".to_owned()
-                })
-            }
+            let probe = probe.clone();
+            async move { probe.ask().await.map_err(str::to_owned) }
         })
     }
 

@@ -1,0 +1,174 @@
+//! Databases that take no writes for a while: a disk that is full, a server that is read-only. Each is refused as unavailable,
+//! readiness tells, and everything goes on by itself afterwards.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::time::{Duration, Instant};
+
+use e2e::servers::{Missing, PrivatePostgres, SmallDisk};
+use futures_util::future::join_all;
+use shared::database::{Database, WriteProbe, is_unavailable};
+use shared::{in_transaction, on_database};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// More than the pool has connections.
+const AT_ONCE: usize = 24;
+
+async fn with_table(url: &str) -> Database {
+    let database = Database::open(url, 8).await.unwrap();
+    let statement = "CREATE TABLE notes (number BIGINT, note TEXT NOT NULL)";
+    on_database!(&database, |pool| sqlx::query(statement).execute(pool).await.map(drop)).unwrap();
+    database
+}
+
+/// Writes a note of 8,000 characters in a transaction, as the services write.
+async fn note(database: &Database) -> Result<(), sqlx::Error> {
+    let mut transaction = database.begin().await?;
+    in_transaction!(&mut transaction, |connection| {
+        sqlx::query("INSERT INTO notes (number, note) VALUES ($1, $2)")
+            .bind(1_i64)
+            .bind("n".repeat(8_000))
+            .execute(connection)
+            .await
+            .map(drop)
+    })?;
+    transaction.commit().await
+}
+
+async fn notes(database: &Database) -> i64 {
+    let query = "SELECT COUNT(*) FROM notes";
+    on_database!(database, |pool| sqlx::query_scalar(query).fetch_one(pool).await).unwrap()
+}
+
+/// Asks until readiness answers so.
+async fn until_ready_is(probe: &WriteProbe, expected: Result<(), &'static str>) {
+    let started = Instant::now();
+    while probe.ask().await != expected {
+        assert!(started.elapsed() < PATIENCE, "readiness is still {:?}", probe.ask().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Writes until it is refused, then many at once, each of which is refused as unavailable or done.
+async fn is_refused_as_unavailable(database: &Database) {
+    let started = Instant::now();
+    while note(database).await.is_ok() {
+        assert!(started.elapsed() < PATIENCE, "a full disk takes everything");
+    }
+    for _ in 0..3 {
+        for outcome in join_all((0..AT_ONCE).map(|_| note(database))).await {
+            assert!(
+                outcome.as_ref().is_ok_and(|()| true) || outcome.as_ref().is_err_and(is_unavailable),
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
+async fn every_connection_writes(database: &Database) {
+    let before = notes(database).await;
+    for outcome in join_all((0..AT_ONCE).map(|_| note(database))).await {
+        outcome.unwrap();
+    }
+    assert_eq!(notes(database).await - before, AT_ONCE as i64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ho1_a_full_disk_under_sqlite_is_an_outage_that_ends_with_it() {
+    let Some(disk) = SmallDisk::for_test(4) else { return };
+    let database = with_table(&format!("sqlite:{}", disk.path().join("notes.db").display())).await;
+    let probe = WriteProbe::new(database.clone());
+    until_ready_is(&probe, Ok(())).await;
+    every_connection_writes(&database).await;
+
+    disk.fill().unwrap();
+    is_refused_as_unavailable(&database).await;
+    until_ready_is(&probe, Err("it takes no writes")).await;
+    assert!(notes(&database).await > 0, "reading goes on");
+
+    disk.free().unwrap();
+    until_ready_is(&probe, Ok(())).await;
+    every_connection_writes(&database).await;
+    every_connection_writes(&database).await;
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ho1_nothing_is_written_in_a_transaction_that_sqlite_has_ended() {
+    let Some(disk) = SmallDisk::for_test(4) else { return };
+    let database = with_table(&format!("sqlite:{}", disk.path().join("notes.db").display())).await;
+    let mut transaction = database.begin().await.unwrap();
+    // More than SQLite keeps in memory, so that it is full in the middle.
+    let much =
+        "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < 400)
+        INSERT INTO notes (number, note) SELECT number, hex(randomblob(30000)) FROM numbers";
+    let refused = in_transaction!(&mut transaction, |connection| sqlx::query(much).execute(connection).await.map(drop));
+    assert!(refused.as_ref().is_err_and(is_unavailable), "{refused:?}");
+    // Whoever overlooks the refusal writes nothing alone.
+    let little = "INSERT INTO notes (number, note) VALUES (7, 'seven')";
+    let after = in_transaction!(&mut transaction, |connection| sqlx::query(little).execute(connection).await.map(drop));
+    assert!(after.as_ref().is_err_and(is_unavailable), "{after:?}");
+    assert!(transaction.commit().await.as_ref().is_err_and(is_unavailable));
+    assert_eq!(notes(&database).await, 0);
+    every_connection_writes(&database).await;
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_under_sqlite_leaves_nothing_behind_and_writes_at_most_once_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.db");
+    let database = with_table(&format!("sqlite:{}", file.display())).await;
+    let probe = WriteProbe::new(database.clone());
+    let log = || std::fs::metadata(folder.path().join("notes.db-wal")).unwrap().len();
+    let before = log();
+    for outcome in join_all((0..1_000).map(|_| probe.ask())).await {
+        assert_eq!(outcome, Ok(()));
+    }
+    assert!(log() - before <= 3 * 4_120, "a thousand questions are some pages: {}", log() - before);
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ho1_a_full_disk_under_postgres_is_an_outage_that_ends_with_it() {
+    let Some(disk) = SmallDisk::for_test(160) else { return };
+    let password = "for-a-minute";
+    let server = match PrivatePostgres::launch_kept(&disk.path().join("postgres"), password) {
+        Err(error) if error.is::<Missing>() => return e2e::servers::leave_out(&error.to_string()),
+        launched => launched.unwrap(),
+    };
+    let url = format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", server.port());
+    let database = with_table(&url).await;
+    let probe = WriteProbe::new(database.clone());
+    until_ready_is(&probe, Ok(())).await;
+    every_connection_writes(&database).await;
+
+    disk.fill().unwrap();
+    until_ready_is(&probe, Err("it takes no writes")).await;
+    let plenty =
+        "INSERT INTO notes (number, note) SELECT n, repeat(md5(n::text), 60) FROM generate_series(1, 500) AS n";
+    let full = on_database!(&database, |pool| sqlx::query(plenty).execute(pool).await.map(drop));
+    assert!(full.as_ref().is_err_and(is_unavailable), "{full:?}");
+    assert!(notes(&database).await > 0, "reading goes on");
+
+    disk.free().unwrap();
+    until_ready_is(&probe, Ok(())).await;
+    every_connection_writes(&database).await;
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ho1_a_postgres_that_is_read_only_is_not_ready() {
+    let Some(url) = shared::testing::postgres().await else { return };
+    let database = with_table(&url).await;
+    let name = url.rsplit('/').next().unwrap();
+    let statement = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    on_database!(&database, |pool| sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await.map(drop)).unwrap();
+    database.close().await;
+
+    let database = Database::open(&url, 2).await.unwrap();
+    let probe = WriteProbe::new(database.clone());
+    until_ready_is(&probe, Err("it takes no writes")).await;
+    let refused = note(&database).await;
+    assert!(refused.as_ref().is_err_and(is_unavailable), "{refused:?}");
+    database.close().await;
+}
