@@ -13,6 +13,7 @@ use shared::session::SessionStore;
 use url::Url;
 
 use crate::payment::PaymentProcessor;
+use crate::rules::unpaid::UnpaidLimit;
 
 /// What [`start`](crate::start) needs.
 #[derive(Clone)]
@@ -29,6 +30,10 @@ pub struct Config {
     pub checkout_secret: SecretString,
     /// How often unfinished orders are looked for.
     pub recovery_interval: Duration,
+    /// How long a placed order can be paid; afterwards it is cancelled.
+    pub payment_deadline: Duration,
+    /// How many orders of a user may be unpaid at once.
+    pub unpaid_limit: UnpaidLimit,
     /// Who takes the money; `None` is the [`TestPaymentProcessor`](crate::payment::TestPaymentProcessor).
     pub payments: Option<Arc<dyn PaymentProcessor>>,
 }
@@ -62,6 +67,12 @@ impl Config {
             cart_url: cart_url(settings),
             checkout_secret: checkout_secret(settings),
             recovery_interval,
+            payment_deadline: settings.positive(
+                "PAYMENT_DEADLINE",
+                "30m",
+                "how long a placed order can be paid; afterwards it is cancelled and its stock is free again",
+            ),
+            unpaid_limit: unpaid_limit(settings),
             payments: None,
         }
     }
@@ -89,6 +100,15 @@ fn checkout_secret(settings: &mut Settings) -> SecretString {
         settings.mistake("CHECKOUT_SECRET: expected at least 32 visible ASCII characters");
     }
     secret
+}
+
+fn unpaid_limit(settings: &mut Settings) -> UnpaidLimit {
+    let meaning = "how many orders of one user may be unpaid at once";
+    let most = settings.or("MAX_UNPAID_ORDERS", "3", meaning);
+    if most == 0 {
+        settings.mistake("MAX_UNPAID_ORDERS: expected at least 1: with none, nobody can order");
+    }
+    UnpaidLimit(most)
 }
 
 #[cfg(test)]
@@ -126,6 +146,8 @@ mod tests {
         assert_eq!(finished, Ok(()));
         assert_eq!(config.server.address.to_string(), "127.0.0.1:8083");
         assert_eq!(config.cart_url.as_str(), "http://localhost:8082/");
+        assert_eq!(config.payment_deadline, Duration::from_secs(30 * 60));
+        assert_eq!(config.unpaid_limit, UnpaidLimit(3));
         assert_eq!(config.single_sign_on.jwks_url.as_str(), "http://localhost:8081/.well-known/jwks.json");
         assert_eq!(config.single_sign_on.step_up_after, Duration::from_secs(15 * 60));
         assert!(!described.contains(SECRET), "{described}");
@@ -143,6 +165,9 @@ mod tests {
             ("SESSION_STRATEGY", "hope"),
             ("ORDER_ADDR", "8083"),
             ("ORDER_RECOVERY_INTERVAL", "0s"),
+            ("PAYMENT_DEADLINE", "0s"),
+            ("MAX_UNPAID_ORDERS", "0"),
+            ("MAX_UNPAID_ORDERS", "-1"),
         ] {
             let (_, finished, _) = read(&[(name, value)]);
             assert!(finished.is_err_and(|text| text.contains(&format!("{name}: "))), "{name}={value} was taken");

@@ -1,6 +1,7 @@
 //! The service's state and its start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::Data;
 use anyhow::Context as _;
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::endpoints::endpoints;
 use crate::measures::METRICS;
 use crate::payment::{PaymentProcessor, TestPaymentProcessor};
+use crate::rules::unpaid::UnpaidLimit;
 use crate::storage::MIGRATIONS;
 
 /// What every act works with. A copy works on the same orders.
@@ -26,6 +28,9 @@ pub struct OrderService {
     pub(crate) cart: CartClient,
     pub(crate) payments: Arc<dyn PaymentProcessor>,
     pub(crate) clock: Clock,
+    /// How long a placed order can be paid.
+    pub(crate) payment_deadline: Duration,
+    pub(crate) unpaid_limit: UnpaidLimit,
 }
 
 impl OrderService {
@@ -42,6 +47,8 @@ impl OrderService {
         Ok(Self {
             cart: CartClient::new(config.cart_url.clone(), &config.checkout_secret)?,
             payments: config.payments.clone().unwrap_or_else(own),
+            payment_deadline: config.payment_deadline,
+            unpaid_limit: config.unpaid_limit,
             clock,
             database,
         })

@@ -182,6 +182,23 @@ impl Database {
 }
 
 impl Transaction {
+    /// Waits until no other transaction has this turn, and keeps it to the end of this one. What is counted and then written
+    /// under one turn is counted and written by one at a time. Two subjects may share a turn by accident: they wait longer.
+    ///
+    /// # Errors
+    /// The turn was not free in time, or the database does not answer.
+    pub async fn take_turn(&mut self, of: uuid::Uuid) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Postgres(transaction, _) => {
+                let (high, low) = of.as_u64_pair();
+                let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind((high ^ low).cast_signed());
+                in_time(lock.execute(&mut **transaction)).await.map(drop)
+            }
+            // A transaction of SQLite begins with the only lock that there is.
+            Self::Sqlite(..) => Ok(()),
+        }
+    }
+
     /// # Errors
     /// The database did not confirm; nothing may be assumed of what it kept.
     pub async fn commit(self) -> Result<(), sqlx::Error> {

@@ -17,10 +17,11 @@ use crate::world::expect;
 const PAUSE: Duration = Duration::from_millis(15);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A client that logs in again and again is not throttled.
-pub(crate) const NO_THROTTLE: [(&str, &str); 3] = [
+pub(crate) const NO_THROTTLE: [(&str, &str); 4] = [
     ("LOGIN_ATTEMPTS_PER_ACCOUNT", "100000"),
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
     ("REGISTRATIONS_PER_ADDRESS", "100000"),
+    ("MAX_UNPAID_ORDERS", "100000"),
 ];
 
 /// What the clients ask for.

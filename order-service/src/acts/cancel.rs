@@ -26,7 +26,8 @@ impl OrderService {
             }
             status => {
                 let transition = status.after(Step::BeginCancelling).map_err(refused_move)?;
-                orders::advance(&self.database, &order, transition, self.clock.now(), self.lease()).await?
+                let (now, lease) = (self.clock.now(), self.lease());
+                orders::advance(&self.database, &order, transition, now, lease, now + self.payment_deadline).await?
             }
         };
         let Some(mine) = mine else {
@@ -52,7 +53,7 @@ impl OrderService {
         let transition = order.status.after(Step::FinishCancelling).map_err(refused_move)?;
         let settled = self.settle(&order, transition).await?;
         if matches!(settled, Settled::Moved(_)) {
-            count_order("cancelled");
+            count_order(if order.is_overdue(self.clock.now()) { "overdue" } else { "cancelled" });
             if order.paid_at.is_some() {
                 count_payment("refunded");
             }

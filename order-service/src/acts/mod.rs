@@ -9,6 +9,7 @@ pub mod recover;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use shared::clock::Timestamp;
 use shared::problem::Problem;
 
 use crate::OrderService;
@@ -21,7 +22,7 @@ impl OrderService {
     /// Moves an order to a state in which nothing is under way, or answers how it stands when another was first.
     async fn settle(&self, order: &Order, transition: Transition) -> Result<Settled, Problem> {
         let now = self.clock.now();
-        match orders::advance(&self.database, order, transition, now, now).await? {
+        match orders::advance(&self.database, order, transition, now, now, now + self.payment_deadline).await? {
             Some(moved) => Ok(Settled::Moved(moved)),
             None => self.reload(order).await.map(Settled::MovedBefore),
         }
@@ -40,7 +41,7 @@ impl OrderService {
         }
     }
 
-    fn lease(&self) -> shared::clock::Timestamp {
+    fn lease(&self) -> Timestamp {
         self.clock.now() + LEASE
     }
 }

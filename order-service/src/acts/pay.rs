@@ -17,12 +17,15 @@ impl OrderService {
     /// Pays a user's placed order. One that is paid already is answered as it is: nothing is charged twice.
     ///
     /// # Errors
-    /// 404 for another user's, 409 `invalid_order_status`, 402 `payment_declined` (the order stays placed), 503 when the
+    /// 404 for another user's, 409 `invalid_order_status`, 409 `payment_overdue` after its deadline, 402 `payment_declined` (the order stays placed), 503 when the
     /// processor does not answer: recovery then asks what became of the charge.
     pub async fn pay(&self, user: UserId, id: Uuid, method: PaymentMethod) -> Result<Order, Problem> {
         let order = orders::find(&self.database, user, id).await?.ok_or_else(|| Problem::not_found("order"))?;
         if order.status == OrderStatus::Paid {
             return Ok(order);
+        }
+        if order.is_overdue(self.clock.now()) {
+            return Err(payment_overdue());
         }
         let transition = order.status.after(Step::BeginPayment).map_err(refused_move)?;
         let (now, lease) = (self.clock.now(), self.lease());
@@ -90,10 +93,19 @@ impl OrderService {
         if order.status == OrderStatus::Paid {
             return Ok(order);
         }
+        if order.is_overdue(self.clock.now()) {
+            return Err(payment_overdue());
+        }
         let now = order.status;
         let detail = format!("the order is {now}: another request was first");
         Err(Problem::conflict("invalid_order_status", detail))
     }
+}
+
+/// 409: nothing was charged, and recovery cancels the order.
+fn payment_overdue() -> Problem {
+    let detail = "the time to pay this order is over: nothing was charged, and it is cancelled; place a new one";
+    Problem::conflict("payment_overdue", detail)
 }
 
 fn charge_id(order: &Order) -> ChargeId {

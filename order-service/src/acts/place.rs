@@ -17,7 +17,8 @@ use crate::rules::order::Order;
 use crate::rules::order_status::{OrderStatus, Step};
 use crate::rules::recovery::{LEASE, PLACING_PATIENCE};
 use crate::rules::request::OrderRequest;
-use crate::storage::orders::{self, NewOrder};
+use crate::storage::attempts::{self, Begun, NewOrder, Resumed};
+use crate::storage::orders;
 
 /// How long a repeat waits for the one that is at work under the same key: until it may take over from one that has died.
 const PATIENCE: Duration = LEASE.saturating_add(Duration::from_secs(2));
@@ -31,7 +32,7 @@ impl OrderService {
     /// the first one placed. An attempt that came to nothing frees its key.
     ///
     /// # Errors
-    /// 409 `idempotency_key_reused` for the same key with another request, `cart_empty`, `insufficient_stock`,
+    /// 409 `idempotency_key_reused` for the same key with another request, `too_many_unpaid_orders`, `cart_empty`, `insufficient_stock`,
     /// `checkout_expired`; 503 while the cart service does not answer: the same key then goes on where it stopped.
     pub async fn place(
         &self,
@@ -44,8 +45,9 @@ impl OrderService {
         loop {
             let Some(order) = orders::find_by_key(&self.database, user, key).await? else {
                 match self.begin(user, key, request).await? {
-                    Some(order) => return self.drive(order, authorization).await,
-                    None => continue,
+                    Begun::New(order) => return self.drive(order, authorization).await,
+                    Begun::KeyTaken => continue,
+                    Begun::TooManyUnpaid => return Err(self.too_many_unpaid()),
                 }
             };
             if order.request_hash != request.hash() {
@@ -55,8 +57,10 @@ impl OrderService {
             if order.placed_at.is_some() {
                 return Ok(order);
             }
-            if orders::take_lease(&self.database, &order, self.clock.now(), self.lease()).await? {
-                return self.drive(order, authorization).await;
+            match self.resume(&order).await? {
+                Resumed::Leased => return self.drive(order, authorization).await,
+                Resumed::Busy => {}
+                Resumed::TooManyUnpaid => return Err(self.too_many_unpaid()),
             }
             if started.elapsed() > PATIENCE {
                 return Err(unavailable("another request with the same key is at work", REPEAT));
@@ -66,12 +70,7 @@ impl OrderService {
         }
     }
 
-    async fn begin(
-        &self,
-        user: UserId,
-        key: &IdempotencyKey,
-        request: &OrderRequest,
-    ) -> Result<Option<Order>, Problem> {
+    async fn begin(&self, user: UserId, key: &IdempotencyKey, request: &OrderRequest) -> Result<Begun, Problem> {
         let created_at = self.clock.now();
         let new = NewOrder {
             id: Uuid::new_v4(),
@@ -82,7 +81,25 @@ impl OrderService {
             leased_until: self.lease(),
             next_attempt_at: created_at + PLACING_PATIENCE,
         };
-        Ok(orders::begin(&self.database, &new).await?)
+        Ok(attempts::begin(&self.database, &new, self.unpaid_limit).await?)
+    }
+
+    async fn resume(&self, order: &Order) -> Result<Resumed, Problem> {
+        let (now, lease) = (self.clock.now(), self.lease());
+        if order.status == OrderStatus::Placing {
+            return Ok(attempts::resume(&self.database, order, now, lease, self.unpaid_limit).await?);
+        }
+        // What is held for it counts already.
+        let taken = orders::take_lease(&self.database, order, now, lease).await?;
+        Ok(if taken { Resumed::Leased } else { Resumed::Busy })
+    }
+
+    fn too_many_unpaid(&self) -> Problem {
+        count_order("too_many_unpaid");
+        let most = self.unpaid_limit.0;
+        let detail =
+            format!("at most {most} of your orders may be unpaid: pay one or cancel one, then repeat this request");
+        Problem::conflict("too_many_unpaid_orders", detail)
     }
 
     /// Goes on from wherever an attempt stands. The lease is the caller's.

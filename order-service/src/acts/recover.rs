@@ -1,16 +1,17 @@
-//! Recovery: finishes what a crash or an outage left under way. Safe on any number of replicas, for an order is leased
+//! Recovery: finishes what a crash or an outage left under way, and cancels what was not paid in time. Safe on any number of replicas, for an order is leased
 //! before it is touched and moved by guarded statements.
 
 use std::time::Duration;
 
 use shared::calls;
+use shared::clock::Timestamp;
 use shared::problem::Problem;
 
 use crate::OrderService;
 use crate::rules::order::Order;
-use crate::rules::order_status::OrderStatus;
+use crate::rules::order_status::{OrderStatus, Step};
 use crate::rules::recovery::FAILED_KEPT;
-use crate::storage::orders;
+use crate::storage::{deadlines, orders};
 
 /// How many orders are looked at in one go.
 const BATCH: u32 = 50;
@@ -34,8 +35,10 @@ impl OrderService {
     /// The database does not answer.
     pub async fn recover(&self) -> Result<usize, sqlx::Error> {
         let mut leased = 0;
+        deadlines::set_missing(&self.database, self.clock.now() + self.payment_deadline).await?;
         loop {
             let now = self.clock.now();
+            self.begin_cancelling_overdue(now).await?;
             let due = orders::due(&self.database, now, BATCH).await?;
             if due.is_empty() {
                 break;
@@ -54,6 +57,18 @@ impl OrderService {
         }
         orders::forget_failed(&self.database, self.clock.now() - FAILED_KEPT).await?;
         Ok(leased)
+    }
+
+    /// From then on the orders that were not paid in time are cancelled as any other: money (there is none) and stock are
+    /// given back once, by whichever replica leases each.
+    async fn begin_cancelling_overdue(&self, now: Timestamp) -> Result<(), sqlx::Error> {
+        let transition = OrderStatus::Placed.after(Step::BeginCancelling);
+        let transition = transition.map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
+        let overdue = deadlines::begin_cancelling(&self.database, transition, now, BATCH).await?;
+        if overdue > 0 {
+            tracing::info!(overdue, "orders were not paid in time, and are cancelled");
+        }
+        Ok(())
     }
 
     /// Brings one order to where nothing is under way. A failure puts it off; the next look tries again.

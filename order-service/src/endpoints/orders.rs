@@ -21,7 +21,7 @@ use crate::storage;
 /// Prices and quantities are the cart's; the body only adds a note and an address, and may be left out. A repeat with the
 /// same key gets the same answer again, as it was, however many come at once. An attempt that was refused by the cart
 /// (`cart_empty`, `insufficient_stock`, `checkout_expired`) frees its key; after a 503 the same key goes on where the first
-/// request stopped.
+/// request stopped. The order can be paid until its `payment_due_at`, and is cancelled after that.
 #[utoipa::path(
     tag = "orders",
     security(("bearer" = [])),
@@ -34,8 +34,8 @@ use crate::storage;
         (status = 201, description = "The order is placed and its stock set aside.", body = OrderView,
             headers(("Location" = String, description = "Where the order is shown."))),
         Refusals,
-        (status = 409, description = "The key was used with another body (`idempotency_key_reused`), or the cart is not \
-            as it must be (`cart_empty`, `insufficient_stock`, `total_too_large`, `checkout_expired`, `cart_refused`).",
+        (status = 409, description = "The key was used with another body (`idempotency_key_reused`), the caller \
+            has too many orders that are not paid (`too_many_unpaid_orders`), or the cart is not as it must be (`cart_empty`, `insufficient_stock`, `total_too_large`, `checkout_expired`, `cart_refused`).",
             body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
     )

@@ -38,7 +38,8 @@ pub(super) struct PaymentRequest {
         (status = 402, description = "The payment was declined (`payment_declined`); the order stays placed.",
             body = Problem, content_type = "application/problem+json"),
         OrderRefusals,
-        (status = 409, description = "The order's status does not allow it (`invalid_order_status`).",
+        (status = 409, description = "The order's status does not allow it (`invalid_order_status`), or the time to pay \
+            it is over (`payment_overdue`): nothing was charged.",
             body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
     )

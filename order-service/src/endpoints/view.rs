@@ -6,6 +6,7 @@ use shared::problem::Problem;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::rules::cancellation_reason::CancellationReason;
 use crate::rules::cursor::OrderCursor;
 use crate::rules::lines::OrderLine;
 use crate::rules::money::Money;
@@ -29,12 +30,19 @@ pub(super) struct OrderView {
     shipping_address: Option<ShippingAddress>,
     created_at: Timestamp,
     placed_at: Timestamp,
+    /// Until then the order can be paid. Afterwards one that is not paid is cancelled, and its stock is free again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    payment_due_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     paid_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     cancelled_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cancellation_reason: Option<CancellationReason>,
 }
 
 /// A page of orders, the newest first.
@@ -60,15 +68,17 @@ impl OrderView {
             shipping_address: order.request.shipping_address,
             created_at: order.created_at,
             placed_at,
+            payment_due_at: order.payment_due_at,
             paid_at: order.paid_at,
             cancelled_at: order.cancelled_at,
+            cancellation_reason: order.cancellation_reason,
         })
     }
 
     /// The order as it was when it was placed: a repeat gets the first answer again, whatever happened since.
     pub(super) fn as_placed(order: Order) -> Result<Self, Problem> {
         let now = Self::now(order)?;
-        Ok(Self { status: OrderStatus::Placed, paid_at: None, cancelled_at: None, ..now })
+        Ok(Self { status: OrderStatus::Placed, paid_at: None, cancelled_at: None, cancellation_reason: None, ..now })
     }
 }
 

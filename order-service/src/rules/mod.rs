@@ -1,5 +1,6 @@
 //! What holds for an order, whoever asks: its states, its arithmetic, what a request may say. No HTTP, no SQL, no waiting.
 
+pub mod cancellation_reason;
 pub mod cursor;
 pub mod idempotency_key;
 pub mod lines;
@@ -10,3 +11,4 @@ pub mod payment_method;
 pub mod recovery;
 pub mod request;
 pub mod text;
+pub mod unpaid;

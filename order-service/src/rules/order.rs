@@ -4,8 +4,9 @@ use shared::clock::Timestamp;
 use shared::session::UserId;
 use uuid::Uuid;
 
+use super::cancellation_reason::CancellationReason;
 use super::lines::Reservation;
-use super::order_status::OrderStatus;
+use super::order_status::{OrderStatus, Step};
 use super::payment_method::PaymentMethod;
 use super::request::OrderRequest;
 
@@ -25,12 +26,34 @@ pub struct Order {
     pub created_at: Timestamp,
     /// Set once the stock is the order's: from then on clients see it.
     pub placed_at: Option<Timestamp>,
+    /// Until then it can be paid; afterwards it is cancelled. Set when it is placed.
+    pub payment_due_at: Option<Timestamp>,
     pub paid_at: Option<Timestamp>,
     pub cancelled_at: Option<Timestamp>,
+    /// Set from `cancelling` on.
+    pub cancellation_reason: Option<CancellationReason>,
     /// When recovery looks at it next, if it is under way.
     pub next_attempt_at: Timestamp,
     /// How often in a row finishing it failed.
     pub failures: u32,
+}
+
+impl Order {
+    /// Whether the time to pay it is over, or was when it was cancelled. A payment that was begun in time is not overdue.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        match self.status {
+            OrderStatus::Placed => self.payment_due_at.is_some_and(|due| due <= now),
+            OrderStatus::Cancelling | OrderStatus::Cancelled => {
+                self.cancellation_reason == Some(CancellationReason::PaymentOverdue)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a payment may begin now.
+    pub fn may_be_paid(&self, now: Timestamp) -> bool {
+        self.status.after(Step::BeginPayment).is_ok() && !self.is_overdue(now)
+    }
 }
 
 /// A payment that was begun.

@@ -14,48 +14,6 @@ use crate::rules::lines::Reservation;
 use crate::rules::order::Order;
 use crate::rules::order_status::Transition;
 use crate::rules::payment_method::PaymentMethod;
-use crate::rules::request::OrderRequest;
-
-/// An attempt to place an order, before anything is asked of the cart service.
-#[derive(Debug)]
-pub struct NewOrder<'a> {
-    pub id: Uuid,
-    pub user: UserId,
-    pub key: &'a IdempotencyKey,
-    pub request: &'a OrderRequest,
-    pub created_at: Timestamp,
-    /// Until then the attempt belongs to whoever records it.
-    pub leased_until: Timestamp,
-    /// From then on recovery looks at it.
-    pub next_attempt_at: Timestamp,
-}
-
-/// Records an attempt, or nothing where the user's key is taken.
-pub async fn begin(database: &Database, new: &NewOrder<'_>) -> Result<Option<Order>, Error> {
-    let address = new.request.shipping_address.as_ref();
-    let address = address.map(serde_json::to_string).transpose().map_err(|error| Error::Encode(error.into()))?;
-    let row: Option<Row> = on_database!(database, |pool| {
-        sqlx::query_as(concat!(
-            "INSERT INTO orders (id, user_id, idempotency_key, request_hash, status, note, shipping_address, \
-             payment_attempt, created_at, leased_until, next_attempt_at, failures) \
-             VALUES ($1, $2, $3, $4, 'placing', $5, $6, 0, $7, $8, $9, 0) \
-             ON CONFLICT (user_id, idempotency_key) DO NOTHING RETURNING ",
-            columns!()
-        ))
-        .bind(new.id)
-        .bind(new.user)
-        .bind(new.key.as_str())
-        .bind(new.request.hash())
-        .bind(new.request.note.clone().map(String::from))
-        .bind(address)
-        .bind(new.created_at)
-        .bind(new.leased_until)
-        .bind(new.next_attempt_at)
-        .fetch_optional(pool)
-        .await
-    })?;
-    row.map(Order::try_from).transpose()
-}
 
 /// The order, or the attempt, that has this key of the user's.
 pub async fn find_by_key(database: &Database, user: UserId, key: &IdempotencyKey) -> Result<Option<Order>, Error> {
@@ -145,7 +103,8 @@ pub async fn reserve(
     row.map(Order::try_from).transpose()
 }
 
-/// Begins the next payment, by the legal `transition`, unless the order has moved on: then `None`.
+/// Begins the next payment, by the legal `transition`, unless the order has moved on or its time to be paid is over: then
+/// `None`.
 pub async fn begin_payment(
     database: &Database,
     order: &Order,
@@ -158,7 +117,8 @@ pub async fn begin_payment(
         sqlx::query_as(concat!(
             "UPDATE orders SET status = $4, payment_attempt = payment_attempt + 1, payment_method = $5, \
              next_attempt_at = $6, leased_until = $7, failures = 0 \
-             WHERE id = $1 AND status = $2 AND payment_attempt = $3 RETURNING ",
+             WHERE id = $1 AND status = $2 AND payment_attempt = $3 \
+             AND (payment_due_at IS NULL OR payment_due_at > $6) RETURNING ",
             columns!()
         ))
         .bind(order.id)
@@ -175,20 +135,24 @@ pub async fn begin_payment(
 }
 
 /// Moves an order by the legal `transition`, unless it has moved on (to another status, or another payment): then `None`.
-/// The time that belongs to the new status is `now`; a failed attempt frees its key.
+/// The time that belongs to the new status is `now`; a failed attempt frees its key; an order that is placed for the first
+/// time can be paid until `payment_due_at`; one that is being cancelled is so at its owner's request.
 pub async fn advance(
     database: &Database,
     order: &Order,
     transition: Transition,
     now: Timestamp,
     leased_until: Timestamp,
+    payment_due_at: Timestamp,
 ) -> Result<Option<Order>, Error> {
     let row: Option<Row> = on_database!(database, |pool| {
         sqlx::query_as(concat!(
             "UPDATE orders SET status = $4, \
              idempotency_key = CASE WHEN $4 = 'failed' THEN NULL ELSE idempotency_key END, \
              placed_at = CASE WHEN $4 = 'placed' THEN COALESCE(placed_at, $5) ELSE placed_at END, \
+             payment_due_at = CASE WHEN $4 = 'placed' THEN COALESCE(payment_due_at, $7) ELSE payment_due_at END, \
              paid_at = CASE WHEN $4 = 'paid' THEN $5 ELSE paid_at END, \
+             cancellation_reason = CASE WHEN $4 = 'cancelling' THEN 'requested' ELSE cancellation_reason END, \
              cancelled_at = CASE WHEN $4 = 'cancelled' THEN $5 ELSE cancelled_at END, \
              next_attempt_at = $5, leased_until = $6, failures = 0 \
              WHERE id = $1 AND status = $2 AND payment_attempt = $3 RETURNING ",
@@ -200,6 +164,7 @@ pub async fn advance(
         .bind(transition.to().as_str())
         .bind(now)
         .bind(leased_until)
+        .bind(payment_due_at)
         .fetch_optional(pool)
         .await
     })?;

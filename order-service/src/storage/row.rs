@@ -16,7 +16,8 @@ use crate::rules::request::OrderRequest;
 macro_rules! columns {
     () => {
         "id, user_id, request_hash, status, note, shipping_address, checkout_id, lines, total, currency, \
-         payment_attempt, payment_method, created_at, placed_at, paid_at, cancelled_at, next_attempt_at, failures"
+         payment_attempt, payment_method, created_at, placed_at, payment_due_at, paid_at, cancelled_at, \
+         cancellation_reason, next_attempt_at, failures"
     };
 }
 pub(super) use columns;
@@ -37,8 +38,10 @@ pub(super) struct Row {
     payment_method: Option<String>,
     created_at: Timestamp,
     placed_at: Option<Timestamp>,
+    payment_due_at: Option<Timestamp>,
     paid_at: Option<Timestamp>,
     cancelled_at: Option<Timestamp>,
+    cancellation_reason: Option<String>,
     next_attempt_at: Timestamp,
     failures: i64,
 }
@@ -70,8 +73,10 @@ impl TryFrom<Row> for Order {
             },
             created_at: row.created_at,
             placed_at: row.placed_at,
+            payment_due_at: row.payment_due_at,
             paid_at: row.paid_at,
             cancelled_at: row.cancelled_at,
+            cancellation_reason: row.cancellation_reason.map(|text| text.parse()).transpose().map_err(unreadable)?,
             next_attempt_at: row.next_attempt_at,
             failures: u32::try_from(row.failures).map_err(unreadable)?,
         })

@@ -102,6 +102,8 @@ impl World {
             ("CHECKOUT_SECRET", CHECKOUT_SECRET),
             ("OIDC_CLIENT_SECRET", CLIENT_SECRET),
             ("COOKIE_KEY", COOKIE_KEY),
+            // Most tests order more than they pay.
+            ("MAX_UNPAID_ORDERS", "1000"),
         ];
         let given = given.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut settings = Settings::from_pairs(given);
@@ -130,7 +132,10 @@ impl World {
 
     /// Somebody who has just signed in.
     pub(crate) async fn person(&self) -> Person<'_> {
-        let user = UserId::random();
+        self.sign_in(UserId::random()).await
+    }
+
+    async fn sign_in(&self, user: UserId) -> Person<'_> {
         let new = NewSession {
             user,
             client: "shop".to_owned(),
@@ -241,7 +246,12 @@ pub(crate) struct Person<'a> {
     pub(crate) signed_in_at: Timestamp,
 }
 
-impl Person<'_> {
+impl<'a> Person<'a> {
+    /// The same person, who signs in once more now.
+    pub(crate) async fn signed_in_again(&self) -> Person<'a> {
+        self.world.sign_in(self.user).await
+    }
+
     /// A token that is good now, with these services as its audience.
     pub(crate) fn token_for(&self, audience: &[&str]) -> String {
         let now = self.world.clock.now().seconds();

@@ -239,3 +239,59 @@ async fn a_refusal_greets_whoever_is_known_and_renews_nothing() {
     world.sessions.end(ada.session, EndReason::Logout).await.unwrap();
     eventually("the end is seen", || async { told(&browser).await == (false, true) }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_to_pay_is_shown_in_both_languages_and_so_is_its_end() {
+    let (world, provider) = start().await;
+    for (language, due, pay_by, over, too_late) in [
+        ("en", "To be paid by", "Pay by ", "was not paid in time", "The time to pay this order is over"),
+        ("zh", "付款截止时间", "请在", "未在规定时间内付款", "已超过付款期限"),
+    ] {
+        let (ada, _) = world.shopper(1, 10).await;
+        let browser = Browser::of(&provider, &ada, language).await;
+        let order = place(&browser).await;
+        let due_at = ada.orders().await[0].payment_due_at.unwrap();
+        let (hours, minutes) = (due_at.seconds() / 3600 % 24, due_at.seconds() / 60 % 60);
+        let time = format!("{hours:02}:{minutes:02} UTC");
+        let shown = browser.open(&order).await;
+        for part in [due, pay_by, &time] {
+            assert!(shown.expect(200).contains(part), "{part}: {}", shown.text);
+        }
+        let pay = format!("{order}/pay");
+        let form = browser.open(&pay).await;
+        for part in [pay_by, &time] {
+            assert!(form.expect(200).contains(part), "{part}: {}", form.text);
+        }
+
+        world.clock.advance(Duration::from_secs(30 * 60));
+        let shown = browser.open(&order).await;
+        assert!(shown.expect(200).contains(over) && !shown.text.contains(&pay), "{}", shown.text);
+        let sent = browser.open(&pay).await;
+        assert_eq!(browser.sign_in(&provider, &ada, sent.location()).await, pay);
+        assert_eq!(browser.open(&pay).await.location(), order, "there is nothing to pay any more");
+        let refused = browser.submit(&form, &pay, &[("method", "test_card")]).await;
+        assert!(refused.expect(409).contains(too_late), "{}", refused.text);
+        world.restarted().await.recover().await.unwrap();
+        let shown = browser.open(&order).await;
+        assert!(shown.expect(200).contains(over) && shown.text.contains("status-cancelled"), "{}", shown.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_too_many_unpaid_orders_is_told_and_the_basket_stays() {
+    let provider = Provider::start();
+    let settings = [("ISSUER", provider.url.as_str()), ("ORDER_RECOVERY_INTERVAL", "1d"), ("MAX_UNPAID_ORDERS", "1")];
+    let world = World::with(&settings).await;
+    provider.keep_time_by(&world.clock);
+    for (language, told) in [("en", "Too many of your orders are not paid yet"), ("zh", "您有过多未付款的订单")]
+    {
+        let (ada, lamp) = world.shopper(1, 10).await;
+        let browser = Browser::of(&provider, &ada, language).await;
+        place(&browser).await;
+        world.cart.fill(ada.user, lamp, 2);
+        let checkout = browser.open("/checkout").await;
+        let refused = submit_checkout(&browser, &checkout, "").await;
+        assert!(refused.expect(409).contains(told) && refused.text.contains("2 × €12.50"), "{}", refused.text);
+        assert_eq!((statuses(&ada).await.len(), world.cart.cart(ada.user).len()), (1, 1));
+    }
+}

@@ -10,8 +10,9 @@ use order_service::rules::order::Order;
 use order_service::rules::order_status::{OrderStatus, Step};
 use order_service::rules::payment_method::PaymentMethod;
 use order_service::rules::request::OrderRequest;
-use order_service::storage::orders::{self, NewOrder};
-use order_service::storage::{MIGRATIONS, charges};
+use order_service::rules::unpaid::UnpaidLimit;
+use order_service::storage::attempts::{self, Begun, NewOrder, Resumed};
+use order_service::storage::{MIGRATIONS, charges, orders};
 use serde_json::json;
 use shared::clock::Timestamp;
 use shared::database::Database;
@@ -48,6 +49,7 @@ macro_rules! on_both_databases {
 
 on_both_databases! {
     an_attempt_is_recorded_once_for_a_key,
+    ho3_of_many_attempts_at_once_as_many_are_recorded_as_may_be_unpaid,
     a_row_comes_back_as_it_was,
     an_attempt_is_no_order,
     a_move_is_made_by_one_of_many,
@@ -94,7 +96,11 @@ impl Tables {
             leased_until: created_at,
             next_attempt_at: created_at + Duration::from_secs(100),
         };
-        orders::begin(&self.database, &new).await.unwrap()
+        match attempts::begin(&self.database, &new, UnpaidLimit(1_000)).await.unwrap() {
+            Begun::New(order) => Some(order),
+            Begun::KeyTaken => None,
+            Begun::TooManyUnpaid => panic!("the limit is not reached"),
+        }
     }
 
     async fn placing(&self, user: UserId, created_at: i64) -> Order {
@@ -104,7 +110,7 @@ impl Tables {
 
     async fn step(&self, order: &Order, step: Step, now: i64) -> Option<Order> {
         let transition = order.status.after(step).unwrap();
-        orders::advance(&self.database, order, transition, at(now), at(now)).await.unwrap()
+        orders::advance(&self.database, order, transition, at(now), at(now), at(now + 1_800)).await.unwrap()
     }
 
     async fn placed(&self, user: UserId, created_at: i64) -> Order {
@@ -134,6 +140,49 @@ async fn an_attempt_is_recorded_once_for_a_key(tables: Tables) {
     let found = orders::find_by_key(&tables.database, ada, &key("k")).await.unwrap();
     assert_eq!(found.as_ref(), recorded.first());
     assert_eq!(orders::find_by_key(&tables.database, ada, &key("other")).await.unwrap(), None);
+}
+
+async fn ho3_of_many_attempts_at_once_as_many_are_recorded_as_may_be_unpaid(tables: Tables) {
+    let (ada, request, limit) = (UserId::random(), OrderRequest::default(), UnpaidLimit(3));
+    let begin = |name: String| {
+        let database = tables.database.clone();
+        let request = request.clone();
+        async move {
+            let key = key(&name);
+            let (user, id) = (ada, Uuid::new_v4());
+            let (created_at, leased_until, next_attempt_at) = (at(1), at(20), at(1_000));
+            let new = NewOrder { id, user, key: &key, request: &request, created_at, leased_until, next_attempt_at };
+            attempts::begin(&database, &new, limit).await.unwrap()
+        }
+    };
+    let tries = join_all((0..24).map(|number| begin(format!("key-{number}")))).await;
+    let recorded: Vec<usize> = (0..24).filter(|number| matches!(tries[*number], Begun::New(_))).collect();
+    assert_eq!(recorded.len(), 3, "{tries:?}");
+    assert_eq!(tries.iter().filter(|outcome| **outcome == Begun::TooManyUnpaid).count(), 21);
+    assert_eq!(begin(format!("key-{}", recorded[0])).await, Begun::KeyTaken, "a repeat is no further order");
+
+    // Those that stopped half-way are no orders, and may go on as far as the limit allows.
+    let given_up: Vec<Order> = tries
+        .iter()
+        .filter_map(|outcome| if let Begun::New(order) = outcome { Some(order.clone()) } else { None })
+        .collect();
+    for order in &given_up {
+        orders::put_off(&tables.database, order, at(1_000)).await.unwrap();
+    }
+    for number in 100..103 {
+        assert!(matches!(begin(format!("key-{number}")).await, Begun::New(_)));
+    }
+    let resume = |order: Order| {
+        let database = tables.database.clone();
+        async move { attempts::resume(&database, &order, at(2), at(30), limit).await.unwrap() }
+    };
+    assert_eq!(resume(given_up[0].clone()).await, Resumed::TooManyUnpaid);
+    let other = begin("key-100".to_owned()).await;
+    assert_eq!(other, Begun::KeyTaken);
+    let first = orders::find_by_key(&tables.database, ada, &key("key-100")).await.unwrap().unwrap();
+    orders::put_off(&tables.database, &first, at(1_000)).await.unwrap();
+    let resumed = join_all((0..8).map(|_| resume(given_up[0].clone()))).await;
+    assert_eq!(resumed.iter().filter(|outcome| **outcome == Resumed::Leased).count(), 1, "{resumed:?}");
 }
 
 async fn a_row_comes_back_as_it_was(tables: Tables) {

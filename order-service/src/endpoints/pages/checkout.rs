@@ -81,6 +81,7 @@ pub(super) async fn place(
     };
     let alert = match problem.code() {
         "insufficient_stock" => t.problem_stock(),
+        "too_many_unpaid_orders" => t.problem_unpaid(),
         "total_too_large" => t.problem_total(),
         "cart_empty" | "checkout_expired" | "cart_refused" => t.problem_cart(),
         _ => return Err(problem),

@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use askama::Template;
 use serde::Deserialize;
+use shared::clock::Timestamp;
 use shared::pages::{HtmlForm, Page};
 use shared::problem::Problem;
 use shared::relying_party::SignedIn;
@@ -30,6 +31,9 @@ struct OrderPage<'a> {
     total: String,
     /// What happened, and when.
     moments: Vec<(&'static str, String)>,
+    /// Until when it can be paid, while it can.
+    due: Option<String>,
+    was_overdue: bool,
     note: Option<String>,
     address: Vec<String>,
     may_be_paid: bool,
@@ -46,7 +50,7 @@ pub(super) async fn show(
     Path(id): Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let order = find(&service, &visitor, id).await?;
-    answer(visitor.greeted_on(page), &order, StatusCode::OK, "")
+    answer(visitor.greeted_on(page), &order, service.clock.now(), (StatusCode::OK, ""))
 }
 
 /// A form with nothing but its token.
@@ -66,7 +70,7 @@ pub(super) async fn cancel(
         Err(problem) if problem.code() == "invalid_order_status" => {
             let alert = OrderTexts(page.language).cannot_cancel();
             let order = find(&service, &visitor, id).await?;
-            answer(visitor.greeted_on(page), &order, problem.status(), alert)
+            answer(visitor.greeted_on(page), &order, service.clock.now(), (problem.status(), alert))
         }
         Err(problem) => Err(problem),
     }
@@ -78,13 +82,23 @@ pub(super) async fn find(service: &OrderService, visitor: &SignedIn, id: Uuid) -
     order.filter(|order| order.placed_at.is_some()).ok_or_else(|| Problem::not_found("order"))
 }
 
-fn answer(page: Page, order: &Order, status: StatusCode, alert: &'static str) -> Result<HttpResponse, Problem> {
+fn answer(
+    page: Page,
+    order: &Order,
+    now: Timestamp,
+    (status, alert): (StatusCode, &'static str),
+) -> Result<HttpResponse, Problem> {
     let t = OrderTexts(page.language);
     let Some(reservation) = &order.reservation else {
         return Err(Problem::internal(format!("the order {} was never placed", order.id)));
     };
-    let moments =
-        [(t.placed_at(), order.placed_at), (t.paid_at(), order.paid_at), (t.cancelled_at(), order.cancelled_at)];
+    let due = order.payment_due_at.filter(|_| order.may_be_paid(now) || order.is_overdue(now));
+    let moments = [
+        (t.placed_at(), order.placed_at),
+        (t.payment_due_at(), due),
+        (t.paid_at(), order.paid_at),
+        (t.cancelled_at(), order.cancelled_at),
+    ];
     let moments = moments.into_iter().filter_map(|(what, at)| Some((what, page.moment(&at?)))).collect();
     let shown = OrderPage {
         t,
@@ -94,9 +108,11 @@ fn answer(page: Page, order: &Order, status: StatusCode, alert: &'static str) ->
         rows: reservation.lines.iter().map(Row::of).collect(),
         total: price(reservation.total),
         moments,
+        due: due.filter(|_| order.may_be_paid(now)).map(|due| page.moment(&due)),
+        was_overdue: order.is_overdue(now),
         note: order.request.note.clone().map(String::from),
         address: address(order),
-        may_be_paid: order.status.after(Step::BeginPayment).is_ok(),
+        may_be_paid: order.may_be_paid(now),
         may_be_cancelled: order.status.after(Step::BeginCancelling).is_ok(),
         is_paid: order.status == OrderStatus::Paid,
         alert,

@@ -16,7 +16,6 @@ use super::price;
 use super::texts::OrderTexts;
 use crate::OrderService;
 use crate::rules::order::Order;
-use crate::rules::order_status::Step;
 use crate::rules::payment_method::PaymentMethod;
 
 #[derive(Template)]
@@ -26,6 +25,8 @@ struct Payment<'a> {
     t: OrderTexts,
     id: Uuid,
     amount: String,
+    /// Until when.
+    due: Option<String>,
     alert: &'static str,
 }
 
@@ -37,7 +38,7 @@ pub(super) async fn show(
     Path(id): Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let order = find(&service, &visitor, id).await?;
-    if order.status.after(Step::BeginPayment).is_err() {
+    if !order.may_be_paid(service.clock.now()) {
         return Ok(page.see_other(&format!("/o/{id}")));
     }
     answer(visitor.greeted_on(page), &order, StatusCode::OK, "")
@@ -67,6 +68,7 @@ pub(super) async fn pay(
     };
     let alert = match problem.code() {
         "payment_declined" => t.problem_declined(),
+        "payment_overdue" => t.problem_overdue(),
         "invalid_order_status" => t.problem_status(),
         _ => return Err(problem),
     };
@@ -78,5 +80,6 @@ fn answer(page: Page, order: &Order, status: StatusCode, alert: &'static str) ->
         return Err(Problem::internal(format!("the order {} was never placed", order.id)));
     };
     let (t, amount) = (OrderTexts(page.language), price(reservation.total));
-    page.answer(status, &Payment { page: &page, t, id: order.id, amount, alert })
+    let due = order.payment_due_at.map(|due| page.moment(&due));
+    page.answer(status, &Payment { page: &page, t, id: order.id, amount, due, alert })
 }

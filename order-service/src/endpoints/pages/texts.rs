@@ -29,6 +29,9 @@ texts! {
         back_to_orders { en: "All orders", zh: "全部订单" }
         back_to_order { en: "Back to the order", zh: "返回订单" }
 
+        payment_due_at { en: "To be paid by", zh: "付款截止时间" }
+        due_hint(moment) { en: "Pay by {moment}. After that the order is cancelled, and its items are free for others.", zh: "请在{moment}之前付款。逾期订单将自动取消，商品不再保留。" }
+        was_overdue { en: "The order was not paid in time, and is cancelled. Nothing was charged.", zh: "订单未在规定时间内付款，已取消，未扣款。" }
         pay { en: "Pay", zh: "付款" }
         cancel { en: "Cancel the order", zh: "取消订单" }
         cancel_hint_paid { en: "The money is given back.", zh: "款项将原路退回。" }
@@ -43,6 +46,7 @@ texts! {
         changed { en: "Your basket has changed since. Look once more, then place the order.", zh: "购物车内容已变化，请再次确认后提交订单。" }
         problem_stock { en: "Something in your basket is not there in that number any more. Change the basket.", zh: "购物车中有商品库存不足，请修改购物车。" }
         problem_total { en: "That is more than one order can add up. Change the basket.", zh: "金额超出单个订单的上限，请修改购物车。" }
+        problem_unpaid { en: "Too many of your orders are not paid yet. Pay or cancel one of them, then place this one.", zh: "您有过多未付款的订单。请先付款或取消其中一个，再提交此订单。" }
         problem_cart { en: "The basket could not be ordered. Look at it once more.", zh: "购物车无法结算，请重新查看。" }
         problem_note { en: "The note is too long, or has characters that cannot be kept.", zh: "备注过长，或包含无法保存的字符。" }
 
@@ -57,6 +61,7 @@ texts! {
         pay_now(amount) { en: "Pay {amount}", zh: "支付{amount}" }
         problem_declined { en: "The payment was declined. Nothing was charged; try another way to pay.", zh: "付款被拒绝，未扣款。请换一种付款方式。" }
         problem_status { en: "The order cannot be paid: something else was done with it meanwhile.", zh: "该订单无法付款：其状态已发生变化。" }
+        problem_overdue { en: "The time to pay this order is over. Nothing was charged, and the order is cancelled.", zh: "该订单已超过付款期限，未扣款，订单将被取消。" }
         problem_method { en: "Choose how to pay.", zh: "请选择付款方式。" }
         no_charge { en: "No real money is moved in this shop.", zh: "本商店不会产生真实扣款。" }
 
