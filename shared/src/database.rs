@@ -27,6 +27,7 @@ pub use self::measured::Measured;
 pub use self::primary::Primary;
 pub use self::sqlite::{Open, while_open};
 pub use self::write_probe::WriteProbe;
+use crate::arrival;
 use crate::calls;
 
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
@@ -150,8 +151,9 @@ impl Database {
     /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock.
     ///
     /// # Errors
-    /// No connection or lock was free in time.
+    /// No connection or lock was free in time, or it is too late for the request that this is done for: nothing was changed.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        arrival::before_an_effect().map_err(|late| std::io::Error::new(std::io::ErrorKind::TimedOut, late))?;
         Ok(match self {
             Self::Postgres(primary) => {
                 let span = calls::transaction_span("postgresql");

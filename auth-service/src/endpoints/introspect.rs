@@ -54,7 +54,10 @@ async fn access_token(
     client: &Client,
     text: &str,
 ) -> Result<Option<Value>, OAuthError> {
-    let Ok(token) = single_sign_on.verify_any_audience(text) else { return Ok(None) };
+    let token = match single_sign_on.verify_any_audience(text) {
+        Ok(token) => token,
+        Err(why) => return Ok(why.settled().map(|()| None)?),
+    };
     // The feed may be behind; the store is not.
     if let Some(session) = token.session()
         && service.sessions.keeps_sessions()

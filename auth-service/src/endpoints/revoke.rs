@@ -67,7 +67,10 @@ async fn revoke_access_token(
     client: &Client,
     text: &str,
 ) -> Result<(), OAuthError> {
-    let Ok(token) = single_sign_on.verify_any_audience(text) else { return Ok(()) };
+    let token = match single_sign_on.verify_any_audience(text) {
+        Ok(token) => token,
+        Err(why) => return Ok(why.settled()?),
+    };
     if token.client_id() == client.id {
         service.sessions.revoke_token(user_of(&token), token.token_id()).await?;
     }

@@ -54,6 +54,10 @@ impl SingleSignOn {
             Some(LoginCookie::Holds(sealed)) => (self.held(sealed, request), Some(sealed)),
         };
         let Some(mut session) = session else { return Ok(None) };
+        // The store was asked of a session that is in it; of one that is in the cookie, only the feed tells its end.
+        if sealed.is_some() {
+            self.can_tell().map_err(challenge::cannot_tell)?;
+        }
         if !self.0.cookie.as_ref().is_some_and(|cookie| cookie.settings().at(request).may_speak_for(request)) {
             let detail = "another site's page asked for this; a cookie does not speak for it";
             return Err(Problem::forbidden("cross_site", detail));

@@ -20,6 +20,8 @@ pub mod strategy;
 pub use self::answer::answer_with_cookies;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;
+#[cfg(feature = "relying-party")]
+pub(crate) use self::challenge::cannot_tell;
 pub use self::cookie_domain::DomainPattern;
 pub use self::cookie_keys::{CookieKeys, InvalidCookieKey};
 pub use self::credential::dpop_proof;

@@ -18,8 +18,7 @@ use super::provider::ProviderError;
 use super::refreshing::Outcome;
 use super::tokens::Tokens;
 use super::{Profile, RelyingParty};
-use crate::authentication::set_with_answer;
-use crate::authentication::{Caller, Principal};
+use crate::authentication::{Caller, Principal, cannot_tell, set_with_answer};
 #[cfg(feature = "pages")]
 use crate::pages::{Greeter, Visit};
 use crate::problem::Problem;
@@ -133,7 +132,7 @@ impl RelyingParty {
             match self.principal(&tokens.access_token).await {
                 Ok(principal) => return self.welcome(request, principal, tokens),
                 Err(TokenError::Revoked) => return self.farewell(request),
-                Err(TokenError::KeysUnavailable) => return Err(keys_unavailable()),
+                Err(why) if why.is_ours() => return Err(cannot_tell(why)),
                 // Expired by its own word, or of a key that was withdrawn: another one may do.
                 Err(_) => {}
             }
@@ -142,6 +141,8 @@ impl RelyingParty {
     }
 
     async fn renew(&self, request: &HttpRequest, tokens: Tokens) -> Result<Visitor, Problem> {
+        // What would come of it could not be told: the refresh token is kept for later.
+        self.0.single_sign_on.can_tell().map_err(cannot_tell)?;
         let Some(refresh_token) = tokens.refresh_token.clone() else { return self.farewell(request) };
         let refresh = self.clone().refresh(tokens.clone(), refresh_token.clone());
         let renewed = match self.0.refreshing.once(&refresh_token, refresh).await {
@@ -256,10 +257,6 @@ pub(super) fn greeter() -> Greeter {
 /// its clock is behind and `auth_time` is cut to a second: else the browser goes around in circles.
 fn asked_of_the_provider(step_up_after: Duration) -> u64 {
     (step_up_after - CLOCK_SKEW.min(step_up_after / 2)).as_secs()
-}
-
-fn keys_unavailable() -> Problem {
-    Problem::unavailable("the issuer's key set", TokenError::KeysUnavailable)
 }
 
 fn relying_party(request: &HttpRequest) -> Result<RelyingParty, Problem> {

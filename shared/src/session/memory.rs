@@ -13,6 +13,7 @@ use super::{
     Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Revoked, Rotation, Session,
     SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
+use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 
 /// Sessions in memory: for one process, and for tests.
@@ -81,7 +82,9 @@ impl SessionStore for MemorySessionStore {
         presented: u64,
         grace: Duration,
     ) -> Result<Rotation, StoreUnavailable> {
-        Ok(self.announcing(|table, now| table.rotate(id, client, presented, grace, now)))
+        arrival::before_an_effect()?;
+        let waited = arrival::waited();
+        Ok(self.announcing(|table, now| table.rotate(id, (client, presented), grace, waited, now)))
     }
 
     async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {

@@ -26,12 +26,19 @@ pub use self::redis::{AttributeKeys, RedisSessionStore};
 #[cfg(feature = "replicated")]
 pub use self::replicated::{ClusterKeys, ClusterWrite, ReplicatedConfig, ReplicatedSessionStore};
 pub use self::revocations::{Revocations, follow};
+use crate::arrival::TooLate;
 use crate::clock::Timestamp;
 
 /// The store does not answer, or answers what it should not. Nothing is known of what it kept.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the session store does not answer: {0}")]
 pub struct StoreUnavailable(pub String);
+
+impl From<TooLate> for StoreUnavailable {
+    fn from(late: TooLate) -> Self {
+        Self(format!("it was not asked: {late}"))
+    }
+}
 
 impl From<StoreUnavailable> for crate::problem::Problem {
     fn from(error: StoreUnavailable) -> Self {
@@ -96,6 +103,9 @@ pub enum Rotation {
     Repeated { session: Session, generation: u64 },
     /// Older than that: a copy is in a stranger's hands. The session has ended, everywhere.
     Stolen { session: Session },
+    /// Older than that, in a request that arrived before the last rotation and is carried out after it: its client has
+    /// gone on without it. Nothing was changed.
+    Late,
     /// The session or the client's grant in it has ended or never was.
     Gone,
 }
@@ -168,12 +178,20 @@ pub struct FeedPosition {
     at_end: bool,
     /// Which server it was read from, where that may change: elsewhere it means nothing.
     server: u64,
+    /// How far this machine's clock was ahead of the store's when it was read, in microseconds, where the store has a clock
+    /// of its own.
+    clock_ahead: Option<i64>,
 }
 
 impl FeedPosition {
     /// Whether nothing came after it when it was read: a follower has caught up.
     pub fn is_at_end(&self) -> bool {
         self.at_end
+    }
+
+    /// The same place, from which the next read waits for nothing: what it answers is so now.
+    fn without_waiting(self) -> Self {
+        Self { at_end: false, ..self }
     }
 
     /// Whether the server that was read is still the same.

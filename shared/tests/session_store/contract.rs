@@ -361,6 +361,7 @@ async fn rotate(subject: &Subject, id: SessionId, presented: u64) -> (&'static s
             assert_eq!(session.id, id);
             ("stolen", 0)
         }
+        Rotation::Late => ("late", 0),
         Rotation::Gone => ("gone", 0),
     }
 }

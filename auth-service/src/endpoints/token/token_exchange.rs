@@ -71,8 +71,10 @@ fn refuse_other_kinds(request: &TokenRequest<'_>) -> Result<(), OAuthError> {
 /// The user's token, where it was issued to this client or is for the service that this client is.
 async fn subject_token(request: &TokenRequest<'_>) -> Result<std::sync::Arc<UserToken>, OAuthError> {
     let text = request.form.required("subject_token")?;
-    let Ok(VerifiedToken::User(token)) = request.single_sign_on.verify_any_audience(text) else {
-        return Err(OAuthError::invalid_grant());
+    let token = match request.single_sign_on.verify_any_audience(text) {
+        Ok(VerifiedToken::User(token)) => token,
+        Ok(VerifiedToken::Client(_)) => return Err(OAuthError::invalid_grant()),
+        Err(why) => return Err(why.settled().map_or_else(OAuthError::from, |()| OAuthError::invalid_grant())),
     };
     let client = &request.client;
     if token.client_id != client.id

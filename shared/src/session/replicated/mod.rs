@@ -43,6 +43,7 @@ use super::{
     Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId,
     SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
+use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 
 /// How long a follower waits for a node that is joining.
@@ -115,6 +116,7 @@ impl ReplicatedSessionStore {
     }
 
     async fn change<T>(&self, verb: impl FnOnce(&mut replica::Replica) -> T) -> Result<T, StoreUnavailable> {
+        arrival::before_an_effect()?;
         self.node.ready()?;
         let (answer, acknowledgements): (T, Acknowledgements) = self.node.change(verb);
         acknowledgements.arrive().await;
