@@ -68,4 +68,9 @@ pub trait KeyValueStore: Send + Sync + 'static {
 
     /// Removes a value and a counter. An absent one is no error.
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable>;
+
+    /// Deletes at most `limit` of what has expired, and answers how many, where the store does not do so by itself.
+    async fn forget_expired(&self, _limit: i64) -> Result<u64, StoreUnavailable> {
+        Ok(0)
+    }
 }
