@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Count, Key, KeyValueStore};
+use super::{Count, Key, KeyValueStore, MOST_AT_ONCE};
 use crate::clock::{Clock, Timestamp};
 use crate::database::Database;
 use crate::on_database;
@@ -119,13 +119,13 @@ impl KeyValueStore for DatabaseKeyValueStore {
         Ok(taken.filter(|(_, ends_at)| *ends_at > now).map(|(content, _)| content))
     }
 
-    async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable> {
+    async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable> {
         let now = self.clock.now();
         let counted = on_database!(&self.database, |pool| {
             sqlx::query_as(
-                "INSERT INTO small_values (key, content, count, ends_at) VALUES ($1, $2, 1, $3)
+                "INSERT INTO small_values (key, content, count, ends_at) VALUES ($1, $2, $5, $3)
                  ON CONFLICT (key) DO UPDATE SET
-                     count = CASE WHEN small_values.ends_at <= $4 THEN 1 ELSE small_values.count + 1 END,
+                     count = CASE WHEN small_values.ends_at <= $4 THEN excluded.count ELSE small_values.count + excluded.count END,
                      ends_at = CASE WHEN small_values.ends_at <= $4 THEN excluded.ends_at ELSE small_values.ends_at END
                  RETURNING count, ends_at",
             )
@@ -133,6 +133,7 @@ impl KeyValueStore for DatabaseKeyValueStore {
             .bind(Vec::<u8>::new())
             .bind(now + window)
             .bind(now)
+            .bind(i64::try_from(amount.min(MOST_AT_ONCE)).unwrap_or(i64::MAX))
             .fetch_one(pool)
             .await
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Count, Key, KeyValueStore};
+use super::{Count, Key, KeyValueStore, MOST_AT_ONCE};
 use crate::clock::{Clock, Timestamp};
 use crate::session::StoreUnavailable;
 
@@ -112,14 +112,14 @@ impl KeyValueStore for MemoryKeyValueStore {
         }))
     }
 
-    async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable> {
+    async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable> {
         Ok(self.with(|state, now| {
             let entry = state.entries.get(&(Kind::Counter, key.clone()));
             let (before, ends_at) = match entry {
                 Some(Entry { content: Content::Count(count), expires_at }) => (*count, *expires_at),
                 _ => (0, now + window),
             };
-            let count = before.saturating_add(1);
+            let count = before.saturating_add(amount.min(MOST_AT_ONCE));
             state.put(Kind::Counter, key, Content::Count(count), ends_at);
             Count { count, ends_in: ends_at.since(now) }
         }))

@@ -1,6 +1,7 @@
 //! Small values that expire: one-time codes, throttles, idempotency. Owns few atomic verbs, with a time to live on every
 //! write; never holds what may not be lost.
 
+mod budget;
 #[cfg(feature = "database")]
 mod database;
 mod memory;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "server")]
+pub(crate) use self::budget::LIMITS as BUDGET_LIMITS;
+pub use self::budget::{Budget, BudgetLimits, ENTRY_COST, Payer};
 #[cfg(feature = "database")]
 pub use self::database::DatabaseKeyValueStore;
 pub use self::memory::MemoryKeyValueStore;
@@ -39,10 +43,13 @@ impl fmt::Display for Key {
     }
 }
 
+/// The most that is added to a counter at once: what is more counts as this. Redis counts exactly up to 2^53.
+const MOST_AT_ONCE: u64 = 1 << 32;
+
 /// What [`KeyValueStore::count`] answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// How often the key was counted in this window, this time included.
+    /// How much was counted for the key in this window, this time included.
     pub count: u64,
     /// When the window ends.
     pub ends_in: Duration,
@@ -64,7 +71,12 @@ pub trait KeyValueStore: Send + Sync + 'static {
     async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreUnavailable>;
 
     /// Adds one to a counter that starts at nought and ends `window` after its first count.
-    async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable>;
+    async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable> {
+        self.count_by(key, 1, window).await
+    }
+
+    /// Adds `amount` to such a counter; more than 2^32 counts as 2^32. Nought begins the window, too.
+    async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable>;
 
     /// Removes a value and a counter. An absent one is no error.
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable>;

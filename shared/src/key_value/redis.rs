@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_redis::redis::{FromRedisValue, Script, ScriptInvocation, cmd};
 
-use super::{Count, Key, KeyValueStore};
+use super::{Count, Key, KeyValueStore, MOST_AT_ONCE};
 use crate::clock::Clock;
 use crate::redis::{NOW, Redis, Slot};
 use crate::session::StoreUnavailable;
@@ -56,7 +56,7 @@ return value",
     COUNT = "
 local before, ends = read(KEYS[1])
 ends = ends or now + ARGV[2]
-local count = (tonumber(before) or 0) + 1
+local count = (tonumber(before) or 0) + tonumber(ARGV[3])
 write(KEYS[1], string.format('%.0f', count), ends)
 return { count, ends - now }",
 }
@@ -125,10 +125,10 @@ impl KeyValueStore for RedisKeyValueStore {
         self.run(&TAKE, &value_key(key), |_| {}).await
     }
 
-    async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable> {
+    async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable> {
         let answer = self
             .run(&COUNT, &counter_key(key), |call| {
-                call.arg(micros(window));
+                call.arg(micros(window)).arg(amount.min(MOST_AT_ONCE));
             })
             .await;
         let (count, ends_in) = answer?;

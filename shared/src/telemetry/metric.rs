@@ -114,6 +114,8 @@ pub(super) const COMMON: &[Metric] = &[
     Metric::seconds("roam_database_call_seconds", "How long a query took on its connection, by service.").by_event(),
     Metric::seconds("roam_redis_call_seconds", "How long a call of Redis took, by service and how it ended.")
         .by_event(),
+    Metric::counter("roam_budget_refusals_total", "Writes that were refused because a budget is spent, by whose.")
+        .by("limit", &crate::key_value::BUDGET_LIMITS),
     Metric::counter("roam_spans_total", "Spans for the collector of traces, by what became of them.")
         .by("outcome", &["sent", "lost"]),
 ];

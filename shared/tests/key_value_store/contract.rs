@@ -68,6 +68,7 @@ contract! {
     one_of_two_hundred_takes_gets_the_value
     two_hundred_counts_at_once_are_all_counted
     a_window_ends_after_its_first_count
+    amounts_add_up_and_nought_only_looks
     values_and_counters_do_not_meet
     purposes_and_subjects_do_not_meet
     a_removed_key_may_be_claimed_again
@@ -158,6 +159,17 @@ async fn a_window_ends_after_its_first_count(subject: Subject) {
     assert!(second.ends_in <= TTL / 2 && second.ends_in > TTL / 2 - Duration::from_secs(60), "{second:?}");
     subject.clock.advance(TTL / 2);
     assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 1);
+}
+
+async fn amounts_add_up_and_nought_only_looks(subject: Subject) {
+    let count = async |amount| subject.store.count_by(&key("k"), amount, TTL).await.unwrap().count;
+    assert_eq!(count(0).await, 0);
+    assert_eq!(count(1_000_000).await, 1_000_000);
+    assert_eq!(count(24).await, 1_000_024);
+    assert_eq!(count(0).await, 1_000_024);
+    assert_eq!(count(u64::MAX).await, 1_000_024 + (1 << 32), "what is too much counts as much");
+    subject.clock.advance(TTL);
+    assert_eq!(count(7).await, 7);
 }
 
 async fn values_and_counters_do_not_meet(subject: Subject) {

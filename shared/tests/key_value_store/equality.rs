@@ -21,7 +21,7 @@ enum Verb {
     Claim { key: u8, value: Vec<u8>, steps: u32 },
     Get { key: u8 },
     Take { key: u8 },
-    Count { key: u8, steps: u32 },
+    Count { key: u8, amount: u64, steps: u32 },
     Remove { key: u8 },
     Move { steps: u32 },
 }
@@ -33,7 +33,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         3 => (key.clone(), value, steps.clone()).prop_map(|(key, value, steps)| Verb::Claim { key, value, steps }),
         3 => key.clone().prop_map(|key| Verb::Get { key }),
         2 => key.clone().prop_map(|key| Verb::Take { key }),
-        4 => (key.clone(), steps.clone()).prop_map(|(key, steps)| Verb::Count { key, steps }),
+        4 => (key.clone(), 0..2000_u64, steps.clone()).prop_map(|(key, amount, steps)| Verb::Count { key, amount, steps }),
         1 => key.prop_map(|key| Verb::Remove { key }),
         3 => steps.prop_map(|steps| Verb::Move { steps }),
     ]
@@ -49,8 +49,8 @@ async fn act(store: &dyn KeyValueStore, run: uuid::Uuid, verb: &Verb) -> String 
         }
         Verb::Get { key: k } => format!("{:?}", store.get(&key(*k)).await.unwrap()),
         Verb::Take { key: k } => format!("{:?}", store.take(&key(*k)).await.unwrap()),
-        Verb::Count { key: k, steps } => {
-            let count = store.count(&key(*k), ttl(*steps)).await.unwrap();
+        Verb::Count { key: k, amount, steps } => {
+            let count = store.count_by(&key(*k), *amount, ttl(*steps)).await.unwrap();
             format!("{} for {} steps", count.count, count.ends_in.as_secs().div_ceil(STEP.as_secs()))
         }
         Verb::Remove { key: k } => format!("{:?}", store.remove(&key(*k)).await.unwrap()),
