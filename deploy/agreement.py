@@ -11,6 +11,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 SERVICES = ["auth-service", "cart-service", "order-service"]
+# The gateway's address among the containers.
+GATEWAY = "${INNER_NETWORK:-172.31.250}.2"
 # How long the services give to requests under way: shared/src/server.
 UNDER_WAY = 20
 mistakes = []
@@ -100,6 +102,9 @@ def compose():
             threads = environment.get("HASH_THREADS", "0").removeprefix("${HASH_THREADS:-").removesuffix("}")
             fits(f"docker-compose.yml: {name}", name, int(threads), int(service["mem_limit"].removesuffix("m")))
             settings_exist(f"docker-compose.yml: {name}", environment, name)
+            if '"TRUSTED_PROXIES"' in sources(name):
+                known = environment.get("TRUSTED_PROXIES")
+                expect(known == GATEWAY, f"docker-compose.yml: {name}: without the gateway in TRUSTED_PROXIES, all callers are one")
             drain = seconds(environment["DRAIN"])
             expect(rest > drain, f"{name}: the gateway asks again after {rest} s, within DRAIN={drain}s")
             grace = seconds(service["stop_grace_period"])
@@ -144,9 +149,10 @@ def kubernetes():
         if workload["kind"] == "Deployment":
             fits(f"kubernetes: {name}", service, int(environment.get("HASH_THREADS", "0")), limit)
         expect(workload["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "roam", f"{name}: label")
-    settings_exist("kubernetes: configuration.yaml", set(configuration) - {"CART_URL", "TRUSTED_PROXIES"}, "cart-service")
+    settings_exist("kubernetes: configuration.yaml", set(configuration) - {"CART_URL"}, "cart-service")
     settings_exist("kubernetes: configuration.yaml", {"CART_URL"}, "order-service")
     settings_exist("kubernetes: configuration.yaml", {"TRUSTED_PROXIES"}, "auth-service")
+    expect(configuration.get("TRUSTED_PROXIES"), "kubernetes: configuration.yaml: without TRUSTED_PROXIES, all callers are one")
     ports = {document["metadata"]["name"]: document["spec"]["ports"][0]["port"] for document in of("Service")}
     for deployment in of("Deployment"):
         name, spec = deployment["metadata"]["name"], deployment["spec"]

@@ -27,6 +27,7 @@ use crate::clients::registration::RegistrationRules;
 use crate::clients::scope::ADMINISTRATION;
 use crate::email::Email;
 use crate::password::NewPassword;
+use crate::pruning::Retention;
 use crate::roles::Roles;
 use crate::scopes::ApiScopes;
 use crate::seal::MasterKeys;
@@ -65,6 +66,7 @@ pub struct Config {
     pub master_key: SecretString,
     pub keys: KeyPlan,
     pub sessions: SessionRules,
+    pub retention: Retention,
     pub back_channel: BackChannelRules,
     pub throttle: ThrottleLimits,
     /// What callers may leave behind.
@@ -161,6 +163,7 @@ impl Config {
             strategy,
             master_key: read_master_key(settings, is_embedded),
             keys: read_key_plan(settings, sessions.access_token_ttl),
+            retention: Retention::read(settings),
             back_channel: read_back_channel(settings),
             throttle: read_throttle_limits(settings),
             budget: BudgetLimits::read(settings),

@@ -13,7 +13,7 @@ use shared::authentication::strategy::Credential;
 use shared::problem::Problem;
 use shared::session::{Attributes, EndReason, Session, SessionId, UserId};
 
-pub use self::gone::{LOOK_EVERY, forget_old, notice_gone, suspect_all};
+pub use self::gone::{LOOK_EVERY, notice_gone, suspect_all};
 pub use self::unsettled::{Unsettled, settle_rest};
 use crate::AuthService;
 use crate::back_channel;

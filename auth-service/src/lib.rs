@@ -26,6 +26,7 @@ pub mod logout_request;
 mod measures;
 pub mod oauth_error;
 pub mod password;
+pub mod pruning;
 pub mod refresh;
 pub mod refresh_token;
 pub mod roles;
@@ -62,8 +63,6 @@ use self::signing_keys::SigningAlg;
 
 /// How often sessions are looked for that should have ended and could not.
 const FINISH_EVERY: Duration = Duration::from_secs(2);
-/// How often what ended long ago is forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// A service that listens.
 pub struct Started {
@@ -118,7 +117,7 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
     running.close_at_the_end(&service.database);
     running.keep(tend_keys(service.clone()));
     running.keep(finish_endings(service.clone()));
-    running.keep(forget_endings(service.clone()));
+    running.keep(pruning::keep_pruning(service.clone()));
     running.keep(back_channel::deliver(service.clone()));
     Ok(Started { running, service, created })
 }
@@ -163,16 +162,6 @@ async fn finish_endings(service: Arc<AuthService>) {
         }
         if let Err(problem) = end_session::notice_gone(&service).await {
             tracing::warn!(%problem, "sessions that have expired are noticed later");
-        }
-    }
-}
-
-async fn forget_endings(service: Arc<AuthService>) {
-    let mut tick = tokio::time::interval(FORGET_EVERY);
-    loop {
-        tick.tick().await;
-        if let Err(error) = end_session::forget_old(&service).await {
-            tracing::warn!(%error, "what ended long ago is forgotten later");
         }
     }
 }

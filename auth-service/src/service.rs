@@ -24,6 +24,7 @@ use crate::clients::remote_keys::RemoteKeys;
 use crate::config::{Config, SessionRules, Stores};
 use crate::end_session::Unsettled;
 use crate::password::PasswordHasher;
+use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
 use crate::scopes::ApiScopes;
 use crate::seal::MasterKeys;
@@ -68,6 +69,7 @@ pub struct AuthService {
     pub deny_list: Option<DenyList>,
     name: &'static str,
     pub rules: SessionRules,
+    pub retention: Retention,
     pub back_channel: BackChannel,
     pub unsettled: Unsettled,
     pub trusted_proxies: TrustedProxies,
@@ -118,6 +120,7 @@ impl AuthService {
             deny_list,
             name: config.server.name,
             rules: config.sessions.clone(),
+            retention: config.retention.clone(),
             back_channel: BackChannel::new(config.back_channel.clone()),
             unsettled: Unsettled::default(),
             trusted_proxies: config.trusted_proxies.clone(),

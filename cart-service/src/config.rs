@@ -12,6 +12,8 @@ use shared::server::ServerConfig;
 use shared::session::SessionStore;
 use url::Url;
 
+use crate::guests::GuestRules;
+
 /// What [`start`](crate::start) needs.
 #[derive(Clone)]
 pub struct Config {
@@ -24,6 +26,7 @@ pub struct Config {
     pub site: Site,
     pub cookie_secure: bool,
     pub checkout_hold: Duration,
+    pub guests: GuestRules,
     /// Empty only where the one process that embeds the service has yet to name it.
     pub checkout_secret: SecretString,
 }
@@ -62,6 +65,7 @@ impl Config {
                 "15m",
                 "how long stock is held for an order that is not placed",
             ),
+            guests: GuestRules::read(settings),
             checkout_secret: checkout_secret(settings, is_embedded),
         }
     }
@@ -141,6 +145,10 @@ mod tests {
             ("SESSION_STRATEGY", "hope"),
             ("CART_ADDR", "8082"),
             ("COOKIE_SECURE", "perhaps"),
+            ("GUEST_CART_TTL", "0s"),
+            ("GUEST_CART_WINDOW", "0s"),
+            ("GUEST_CART_BYTES", "1"),
+            ("TRUSTED_PROXIES", "the gateway"),
         ] {
             let (_, finished, _) = read(&[(name, value)]);
             assert!(finished.is_err_and(|text| text.contains(&format!("{name}: "))), "{name}={value} was taken");

@@ -6,6 +6,7 @@
 
 mod config;
 mod endpoints;
+pub mod guests;
 #[cfg(feature = "measurement")]
 pub mod measurement;
 mod measures;

@@ -15,6 +15,7 @@ use shared::session::{SessionId, UserId};
 use shared::token::UserToken;
 
 use crate::endpoints::{CheckoutSecret, GuestCookie, show_cart_to};
+use crate::guests::Guests;
 use crate::{CartService, Config, storage};
 
 /// Listens as the service does, and shows everybody the cart of `user` at `GET /cart`. Nothing else.
@@ -28,7 +29,8 @@ pub async fn start_without_authentication(config: Config, user: UserId) -> anyho
         clock: config.single_sign_on.clock.clone(),
         checkout_hold: config.checkout_hold,
         checkout_secret: CheckoutSecret::new(config.checkout_secret.expose_secret()),
-        guest_cookie: GuestCookie::new(config.cookie_secure),
+        guest_cookie: GuestCookie::new(config.cookie_secure, config.guests.ttl),
+        guests: Guests::new(config.guests, &database, &config.single_sign_on.clock),
     });
     let caller = Data::new(Caller::User(Arc::new(token_of(user)).into()));
     server::serve(&config.server, Readiness::default().database(&database), move |app| {

@@ -12,6 +12,7 @@ use shared::telemetry;
 
 use crate::config::{Config, is_strong};
 use crate::endpoints::{CheckoutSecret, GuestCookie, endpoints};
+use crate::guests::Guests;
 use crate::measures::METRICS;
 use crate::{storage, sweeper};
 
@@ -21,6 +22,7 @@ pub struct CartService {
     pub(crate) clock: Clock,
     pub(crate) checkout_hold: std::time::Duration,
     pub(crate) checkout_secret: CheckoutSecret,
+    pub(crate) guests: Guests,
     pub(crate) guest_cookie: GuestCookie,
 }
 
@@ -44,7 +46,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         clock: clock.clone(),
         checkout_hold: config.checkout_hold,
         checkout_secret: CheckoutSecret::new(config.checkout_secret.expose_secret()),
-        guest_cookie: GuestCookie::new(config.cookie_secure),
+        guest_cookie: GuestCookie::new(config.cookie_secure, config.guests.ttl),
+        guests: Guests::new(config.guests, &database, &clock),
     });
     let relying_party = Data::new(RelyingParty::new(config.relying_party, single_sign_on.clone())?);
     let (single_sign_on, site) = (Data::new(single_sign_on), Data::new(config.site));

@@ -1,4 +1,5 @@
-//! The sweeper: gives back what was held too long and forgets guests' carts that have expired. Several replicas may sweep
+//! The sweeper: gives back what was held too long, and forgets what is not kept any longer: guests' carts that have expired,
+//! checkouts that were released long ago, counts of guests' writes. Several replicas may sweep
 //! at once, for each step decides again under the row's lock.
 
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use shared::calls;
 use shared::clock::Clock;
 use shared::database::Database;
+use shared::key_value::{DatabaseKeyValueStore, KeyValueStore as _};
 
 use crate::storage;
 
@@ -13,6 +15,9 @@ use crate::storage;
 const EVERY: Duration = Duration::from_secs(1);
 /// How many of each kind one look takes at most before it looks again.
 const BATCH: i64 = 100;
+/// How long a checkout that was released is kept, from the end of its hold on. Releasing it again later finds nothing, which
+/// the order service takes for done.
+const RELEASED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Sweeps until it is dropped. A failure is logged, counted, and tried again with the next look.
 pub(crate) async fn sweep_forever(database: Database, clock: Clock) {
@@ -33,6 +38,7 @@ pub(crate) async fn sweep_forever(database: Database, clock: Clock) {
 /// The first failure, after everything was tried.
 pub async fn sweep(database: &Database, clock: &Clock) -> sqlx::Result<()> {
     let mut failure = None;
+    let counts = DatabaseKeyValueStore::new(database.clone(), clock.clone());
     loop {
         let now = clock.now();
         let mut released = 0;
@@ -46,9 +52,11 @@ pub async fn sweep(database: &Database, clock: &Clock) -> sqlx::Result<()> {
         metrics::counter!("roam_checkouts_total", "outcome" => "expired").increment(released);
         let removed = storage::carts::remove_expired(database, now, BATCH).await?;
         metrics::counter!("roam_guest_carts_total", "outcome" => "expired").increment(removed);
-        if released + removed == 0 {
+        let forgotten = storage::checkouts::forget_released(database, now - RELEASED_KEPT, BATCH).await?
+            + counts.forget_expired(BATCH).await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
+        if released + removed + forgotten == 0 {
             return failure.map_or(Ok(()), Err);
         }
-        tracing::info!(released, removed, "swept expired holds and guest carts");
+        tracing::info!(released, removed, forgotten, "swept expired holds, guest carts, old checkouts and counts");
     }
 }

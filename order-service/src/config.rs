@@ -29,6 +29,8 @@ pub struct Config {
     pub checkout_secret: SecretString,
     /// How often unfinished orders are looked for.
     pub recovery_interval: Duration,
+    /// How long an order is kept that was cancelled and never paid.
+    pub cancelled_kept: Duration,
     /// Who takes the money; `None` is the [`TestPaymentProcessor`](crate::payment::TestPaymentProcessor).
     pub payments: Option<Arc<dyn PaymentProcessor>>,
 }
@@ -62,6 +64,11 @@ impl Config {
             cart_url: cart_url(settings),
             checkout_secret: checkout_secret(settings),
             recovery_interval,
+            cancelled_kept: settings.positive(
+                "CANCELLED_ORDER_RETENTION",
+                "90d",
+                "how long an order is kept that was cancelled and never paid",
+            ),
             payments: None,
         }
     }

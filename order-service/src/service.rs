@@ -1,6 +1,7 @@
 //! The service's state and its start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::Data;
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ pub struct OrderService {
     pub(crate) cart: CartClient,
     pub(crate) payments: Arc<dyn PaymentProcessor>,
     pub(crate) clock: Clock,
+    pub(crate) cancelled_kept: Duration,
 }
 
 impl OrderService {
@@ -44,6 +46,7 @@ impl OrderService {
             payments: config.payments.clone().unwrap_or_else(own),
             clock,
             database,
+            cancelled_kept: config.cancelled_kept,
         })
     }
 }

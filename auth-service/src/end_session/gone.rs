@@ -11,17 +11,13 @@ use shared::session::{EndReason, SessionId, UserId};
 use super::{count, settle_now};
 use crate::AuthService;
 use crate::storage::audit::{Act, By, Entry};
-use crate::storage::{grants, outbox};
+use crate::storage::grants;
 
 /// How long a session may be gone at most before it is noticed, unless its end was foreseen.
 pub const LOOK_EVERY: Duration = Duration::from_secs(30 * 60);
 /// How many grants are looked at in one go, and how many goes a call has.
 const BATCH: i64 = 200;
 const BATCHES: usize = 25;
-/// How long what has ended is remembered.
-const REMEMBER: Duration = Duration::from_secs(30 * 86_400);
-/// How many grants are forgotten in one go.
-const FORGET: i64 = 5_000;
 
 /// Looks whether sessions live in which clients were given something, where it is time to look; what clients have in others
 /// ends, and they are told. Safe on several replicas.
@@ -97,14 +93,4 @@ pub async fn suspect_all(service: &AuthService) -> Result<(), sqlx::Error> {
         Some(since) => grants::look_at_older(&service.database, since).await,
         None => Ok(()),
     }
-}
-
-/// Forgets what has ended long ago: grants, and word for clients that would not hear it.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn forget_old(service: &AuthService) -> Result<(), sqlx::Error> {
-    let before = service.clock.now() - REMEMBER;
-    outbox::forget_dead(&service.database, before).await?;
-    grants::forget_ended(&service.database, before, FORGET).await
 }

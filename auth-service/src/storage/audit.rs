@@ -1,9 +1,14 @@
-//! The audit: who did what to whom, from where, and what came of it. Entries are added and read, never changed.
+//! The audit: who did what to whom, from where, and what came of it. An entry of what was done is added and read, never
+//! changed. Refusals that repeat count in one entry.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
+use aws_lc_rs::digest;
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction};
+use shared::request::Network;
 use shared::session::{SessionId, UserId};
 use shared::{in_transaction, on_database};
 use sqlx::FromRow;
@@ -103,6 +108,12 @@ impl By {
     pub const SERVICE: Self = Self { actor: Actor::Service, address: None };
 }
 
+/// The outcome of what was done. Every other word is a refusal.
+const DONE: &str = "done";
+
+/// Refusals are counted together within such a span, which begins at a multiple of it since 1970.
+pub const COUNTED_TOGETHER: Duration = Duration::from_secs(3600);
+
 /// An entry that is about to be written. `outcome` and `detail` are words of ours: no secret gets in.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -117,7 +128,7 @@ pub struct Entry {
 impl Entry {
     /// An act that was done, with no more known about it.
     pub fn done(act: Act, by: &By) -> Self {
-        Self { act, outcome: "done", by: by.clone(), subject: None, session: None, detail: String::new() }
+        Self { act, outcome: DONE, by: by.clone(), subject: None, session: None, detail: String::new() }
     }
 
     /// An act that was refused, and why.
@@ -136,24 +147,58 @@ impl Entry {
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: detail.into(), ..self }
     }
+
+    /// What this refusal has in common with those that it is counted with: SHA-256 of its kind, the network, the account,
+    /// the session and the hour. The words of a caller who is not known are left out, for they can be invented. `None`
+    /// where it was done: such an entry stands alone.
+    fn counted_by(&self, now: Timestamp) -> Option<Vec<u8>> {
+        if self.outcome == DONE {
+            return None;
+        }
+        let address = self.by.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
+        let span = now.micros() / i64::try_from(COUNTED_TOGETHER.as_micros()).unwrap_or(i64::MAX);
+        let detail = if self.by.actor == Actor::Anonymous { "" } else { self.detail.as_str() };
+        let parts = [
+            self.act.as_str().to_owned(),
+            self.outcome.to_owned(),
+            self.by.actor.to_string(),
+            Network::of(address).to_string(),
+            self.subject.map(|user| user.to_string()).unwrap_or_default(),
+            self.session.map(|session| session.to_string()).unwrap_or_default(),
+            span.to_string(),
+            detail.to_owned(),
+        ];
+        Some(digest::digest(&digest::SHA256, parts.join("\n").as_bytes()).as_ref().to_vec())
+    }
 }
 
 /// An entry as it stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct StoredEntry {
     pub id: Uuid,
+    /// When it happened, or happened first.
     pub at: Timestamp,
     pub act: String,
     pub outcome: String,
     pub actor: String,
     pub subject: Option<UserId>,
     pub session: Option<String>,
+    /// Of several refusals, that of the first.
     pub address: Option<String>,
     pub detail: String,
+    /// How often it happened: 1, or more for a refusal.
+    pub count: i64,
+    /// When it happened last.
+    pub last_at: Timestamp,
 }
 
-const INSERT: &str = "INSERT INTO audit (id, at, act, outcome, actor, subject, session, address, detail)
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+/// One statement, so that of many refusals at once, at several replicas, each is counted.
+const INSERT: &str = "INSERT INTO audit (id, at, act, outcome, actor, subject, session, address, detail, counted_by)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+     ON CONFLICT (counted_by) DO UPDATE SET
+         count = audit.count + 1,
+         last_at = CASE WHEN COALESCE(audit.last_at, audit.at) > excluded.at
+                        THEN COALESCE(audit.last_at, audit.at) ELSE excluded.at END";
 
 macro_rules! insert {
     ($entry:expr, $now:expr, $connection:expr) => {
@@ -167,13 +212,14 @@ macro_rules! insert {
             .bind($entry.session.map(|session| session.to_string()))
             .bind(&$entry.by.address)
             .bind(&$entry.detail)
+            .bind($entry.counted_by($now))
             .execute($connection)
             .await
             .map(|_| ())
     };
 }
 
-/// Writes an entry by itself.
+/// Writes an entry by itself, or counts a refusal that repeats.
 ///
 /// # Errors
 /// The database does not answer.
@@ -189,6 +235,52 @@ pub async fn write_in(transaction: &mut Transaction, now: Timestamp, entry: &Ent
     in_transaction!(transaction, |connection| insert!(entry, now, connection))
 }
 
+/// Forgets at most `limit` entries of what was done before `before`, the oldest first, and answers how many.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn forget_done(database: &Database, before: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM audit WHERE id IN
+               (SELECT id FROM audit WHERE at < $1 AND outcome = 'done' ORDER BY at, id LIMIT $2)",
+        )
+        .bind(before)
+        .bind(limit)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+    })
+}
+
+/// Forgets at most `limit` refusals that happened first before `before`, the oldest first, and answers how many.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn forget_refused(database: &Database, before: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 AND outcome <> 'done' ORDER BY at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(limit)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+    })
+}
+
+/// The columns by name, never `*`: PostgreSQL refuses a prepared `*` once a newer release has added a column.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, at, act, outcome, actor, subject, session, address, detail, count, COALESCE(last_at, at) AS last_at
+             FROM audit WHERE ",
+            $rest
+        )
+    };
+}
+
 /// A page of entries, the newest first, before an entry or from the newest, of one subject or of all.
 ///
 /// # Errors
@@ -202,20 +294,17 @@ pub async fn page(
     let (at, id) = before.unwrap_or((Timestamp::from_micros(i64::MAX), Uuid::max()));
     match subject {
         None => on_database!(database, |pool| {
-            sqlx::query_as(
-                "SELECT id, at, act, outcome, actor, subject, session, address, detail FROM audit WHERE at < $1 OR (at = $1 AND id < $2) ORDER BY at DESC, id DESC LIMIT $3",
-            )
-            .bind(at)
-            .bind(id)
-            .bind(limit)
-            .fetch_all(pool)
-            .await
+            sqlx::query_as(select!("at < $1 OR (at = $1 AND id < $2) ORDER BY at DESC, id DESC LIMIT $3"))
+                .bind(at)
+                .bind(id)
+                .bind(limit)
+                .fetch_all(pool)
+                .await
         }),
         Some(subject) => on_database!(database, |pool| {
-            sqlx::query_as(
-                "SELECT id, at, act, outcome, actor, subject, session, address, detail FROM audit WHERE subject = $1 AND (at < $2 OR (at = $2 AND id < $3))
-                 ORDER BY at DESC, id DESC LIMIT $4",
-            )
+            sqlx::query_as(select!(
+                "subject = $1 AND (at < $2 OR (at = $2 AND id < $3)) ORDER BY at DESC, id DESC LIMIT $4"
+            ))
             .bind(subject)
             .bind(at)
             .bind(id)

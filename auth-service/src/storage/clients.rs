@@ -178,7 +178,7 @@ pub async fn count_registered_by_themselves(transaction: &mut Transaction) -> Re
     Ok(count)
 }
 
-/// Adds a token with which clients may register themselves, and forgets those that are of no use any more.
+/// Adds a token with which clients may register themselves.
 ///
 /// # Errors
 /// The database does not answer.
@@ -189,13 +189,6 @@ pub async fn insert_initial_token(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    in_transaction!(&mut *transaction, |connection| {
-        sqlx::query("DELETE FROM initial_access_tokens WHERE expires_at <= $1 OR uses_left <= 0")
-            .bind(now)
-            .execute(connection)
-            .await
-            .map(|_| ())
-    })?;
     in_transaction!(transaction, |connection| {
         sqlx::query(
             "INSERT INTO initial_access_tokens (token_hash, created_at, expires_at, uses_left) VALUES ($1, $2, $3, $4)",
@@ -207,6 +200,24 @@ pub async fn insert_initial_token(
         .execute(connection)
         .await
         .map(|_| ())
+    })
+}
+
+/// Forgets at most `limit` of such tokens that are of no use any more, and answers how many.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn forget_used_initial_tokens(database: &Database, now: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM initial_access_tokens WHERE token_hash IN
+               (SELECT token_hash FROM initial_access_tokens WHERE expires_at <= $1 OR uses_left <= 0 LIMIT $2)",
+        )
+        .bind(now)
+        .bind(limit)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
     })
 }
 

@@ -256,11 +256,11 @@ pub async fn look_at_older(database: &Database, before: Timestamp) -> Result<(),
     })
 }
 
-/// Forgets at most `limit` grants that ended before `before`.
+/// Forgets at most `limit` grants that ended before `before`, and answers how many.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn forget_ended(database: &Database, before: Timestamp, limit: i64) -> Result<(), sqlx::Error> {
+pub async fn forget_ended(database: &Database, before: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
     on_database!(database, |pool| {
         sqlx::query(
             "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)",
@@ -269,6 +269,6 @@ pub async fn forget_ended(database: &Database, before: Timestamp, limit: i64) ->
         .bind(limit)
         .execute(pool)
         .await
-        .map(|_| ())
+        .map(|done| done.rows_affected())
     })
 }

@@ -133,3 +133,24 @@ pub async fn reseal(database: &Database, kid: &str, old: &[u8], new: &[u8]) -> R
             .map(|_| ())
     })
 }
+
+/// Forgets at most `limit` keys that were withdrawn before `before`, and answers how many. The newest of a ring stays: it
+/// tells the number of the next one.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn forget_withdrawn(database: &Database, before: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM signing_keys WHERE kid IN
+               (SELECT kid FROM signing_keys AS old WHERE withdrawn_at < $1
+                AND EXISTS (SELECT 1 FROM signing_keys AS newer WHERE newer.alg = old.alg AND newer.generation > old.generation)
+                ORDER BY withdrawn_at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(limit)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+    })
+}

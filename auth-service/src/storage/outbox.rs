@@ -197,13 +197,21 @@ pub async fn count_waiting(database: &Database) -> Result<i64, sqlx::Error> {
     Ok(count)
 }
 
-/// Forgets those that died before `before`.
+/// Forgets at most `limit` of those that died before `before`, and answers how many.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn forget_dead(database: &Database, before: Timestamp) -> Result<(), sqlx::Error> {
+pub async fn forget_dead(database: &Database, before: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
     on_database!(database, |pool| {
-        sqlx::query("DELETE FROM logout_deliveries WHERE dead_at < $1").bind(before).execute(pool).await.map(|_| ())
+        sqlx::query(
+            "DELETE FROM logout_deliveries WHERE id IN
+               (SELECT id FROM logout_deliveries WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(limit)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
     })
 }
 

@@ -8,6 +8,8 @@ use crate::harness::{ADMIN_EMAIL, App, PASSWORD, Person, on_both};
 on_both! {
     whatever_a_user_does_or_is_refused_is_written_down,
     whatever_an_administrator_does_is_written_down,
+    ht1_a_thousand_failed_logins_from_one_network_are_one_entry_of_each_kind,
+    ht1_the_audit_forgets_by_the_kind_of_entry,
 }
 
 /// The acts with their outcomes and details, from the oldest, that were written while `doing`.
@@ -112,4 +114,61 @@ async fn whatever_an_administrator_does_is_written_down(app: App) {
     for entry in &entries {
         assert_eq!(entry["actor"], json!(admin.id.to_string()), "{ADMIN_EMAIL} did it: {entry:#?}");
     }
+}
+
+async fn ht1_a_thousand_failed_logins_from_one_network_are_one_entry_of_each_kind(app: App) {
+    let admin = app.administrator().await;
+    let (ada, bob) = (app.somebody().await, app.somebody().await);
+    let entries = written(&app, &admin, async || {
+        let logins = (0..60).map(|number| {
+            let (app, ada, bob) = (&app, &ada, &bob);
+            async move {
+                let invented = format!("invented-{number}@example.com");
+                let email = [&ada.email, &bob.email, &invented][number % 3];
+                app.log_in(email, "not the password").await;
+            }
+        });
+        futures_util::future::join_all(logins).await;
+    })
+    .await;
+    let mut counts: Vec<(String, Value, i64)> = entries
+        .iter()
+        .map(|entry| {
+            assert!(entry["last_at"].as_str() >= entry["at"].as_str(), "{entry:#?}");
+            let outcome = entry["outcome"].as_str().unwrap().to_owned();
+            (outcome, entry["subject"].clone(), entry["count"].as_i64().unwrap())
+        })
+        .collect();
+    counts.retain(|(outcome, ..)| outcome != "throttled");
+    counts.sort_by_key(|(outcome, subject, _)| (outcome.clone(), subject.to_string()));
+    let of = |outcome: &str| -> Vec<i64> {
+        counts.iter().filter(|(found, ..)| found == outcome).map(|(.., count)| *count).collect()
+    };
+    assert_eq!(of("unknown_account"), [20], "invented accounts share one entry: {entries:#?}");
+    assert_eq!(of("wrong_password").len(), 2, "an account has an entry of its own: {entries:#?}");
+    assert_eq!(of("wrong_password").iter().max(), Some(&10), "and each guess is counted: {entries:#?}");
+}
+
+async fn ht1_the_audit_forgets_by_the_kind_of_entry(app: App) {
+    use std::time::Duration;
+    const DAY: Duration = Duration::from_secs(86_400);
+    let ada = app.somebody().await;
+    app.log_in("nobody@example.com", PASSWORD).await;
+    let outcomes = async || {
+        let entries = auth_service::storage::audit::page(&app.service.database, None, None, 100).await.unwrap();
+        let refused = entries.iter().filter(|entry| entry.outcome != "done").count();
+        let of_ada = entries.iter().filter(|entry| entry.subject == Some(ada.id)).count();
+        (refused, of_ada)
+    };
+    let before = outcomes().await;
+    assert_eq!(before.0, 1);
+    app.clock.advance(30 * DAY - Duration::from_secs(60));
+    auth_service::pruning::prune(&app.service).await.unwrap();
+    assert_eq!(outcomes().await, before, "all is there until its time has come");
+    app.clock.advance(Duration::from_secs(120));
+    auth_service::pruning::prune(&app.service).await.unwrap();
+    assert_eq!(outcomes().await, (0, before.1), "refusals are kept for 30 days");
+    app.clock.advance(370 * DAY);
+    auth_service::pruning::prune(&app.service).await.unwrap();
+    assert_eq!(outcomes().await, (0, 0), "what was done is kept for 400 days");
 }

@@ -187,6 +187,10 @@ async fn an_initial_token_has_so_many_uses_and_an_end(database: Database) {
     assert!(!use_once("other", 1).await);
     assert!(!use_once("two", 10).await, "it has expired");
     assert!(use_once("two", 9).await);
+    make("three", 1, 0).await;
+    let forget = async |now: i64| storage::forget_used_initial_tokens(&database, at(now), 9).await.unwrap();
+    assert_eq!((forget(9).await, forget(9).await), (2, 0), "what is used up is forgotten");
+    assert_eq!(forget(10).await, 1, "and what has expired");
 }
 
 fn first(metadata: Value) -> FirstClient {

@@ -54,6 +54,8 @@ fn config_prints_every_setting_and_no_secret() {
         "ADMIN_PASSWORD",
         "TRUSTED_PROXIES",
         "ADMIN_ALLOWED_NETWORKS",
+        "AUDIT_RETENTION",
+        "AUDIT_RETENTION_REFUSED",
         "SIGNING_ALG",
         "JWT_COMPATIBILITY",
         "KEY_ROTATION",

@@ -54,6 +54,9 @@ on_both_databases! {
     a_ring_ends_and_is_distrusted_alone,
     a_key_is_resealed_once,
     an_entry_comes_back_as_it_was,
+    refusals_of_one_kind_from_one_network_count_in_one_entry_and_none_is_lost,
+    each_kind_of_entry_is_forgotten_in_its_time_and_in_batches,
+    a_withdrawn_key_is_forgotten_unless_it_is_the_newest_of_its_ring,
     what_is_rolled_back_was_never_written,
     the_grants_of_a_session_end_together_and_once,
     a_session_is_looked_at_by_one_and_when_it_is_time,
@@ -304,7 +307,13 @@ async fn a_key_is_resealed_once(database: Database) {
 
 fn entry(subject: Option<UserId>) -> Entry {
     let by = By { actor: Actor::User(UserId::random()), address: Some("192.0.2.1".to_owned()) };
-    Entry { subject, ..Entry::refused(Act::LogIn, &by, "wrong_password").detail("a detail") }
+    Entry { subject, ..Entry::done(Act::LogIn, &by).detail("a detail") }
+}
+
+/// A refusal from an address: of an account, or of none.
+fn refusal(address: &str, subject: Option<UserId>, why: &'static str) -> Entry {
+    let by = By { actor: Actor::Anonymous, address: Some(address.to_owned()) };
+    Entry { subject, ..Entry::refused(Act::LogIn, &by, why).detail(UserId::random().to_string()) }
 }
 
 async fn an_entry_comes_back_as_it_was(database: Database) {
@@ -318,7 +327,8 @@ async fn an_entry_comes_back_as_it_was(database: Database) {
     let read = audit::page(&database, Some(user), None, 10).await.unwrap();
     assert_eq!(read.iter().map(|entry| entry.at.micros()).collect::<Vec<_>>(), [3, 2, 2, 2, 1]);
     let newest = &read[0];
-    assert_eq!((newest.act.as_str(), newest.outcome.as_str()), ("log_in", "wrong_password"));
+    assert_eq!((newest.act.as_str(), newest.outcome.as_str()), ("log_in", "done"));
+    assert_eq!((newest.count, newest.last_at), (1, newest.at), "what is done stands alone");
     assert_eq!((newest.subject, newest.session.clone()), (Some(user), Some(session.to_string())));
     assert_eq!((newest.address.as_deref(), newest.detail.as_str()), (Some("192.0.2.1"), "a detail"));
     assert_eq!(newest.actor, written.by.actor.to_string());
@@ -336,6 +346,75 @@ async fn an_entry_comes_back_as_it_was(database: Database) {
         [4, 3, 2, 2, 2, 1],
         "equal times are split between pages"
     );
+}
+
+async fn refusals_of_one_kind_from_one_network_count_in_one_entry_and_none_is_lost(database: Database) {
+    const HOUR: i64 = 3_600_000_000;
+    let ada = UserId::random();
+    let at = |micros: i64| Timestamp::from_micros(1_000 * HOUR + micros);
+    // Fifty at once, out of order, from one IPv6 network.
+    join_all((0..50_i64).map(|number| {
+        let refused = refusal(&format!("2001:db8:1:2::{number}"), None, "unknown_account");
+        let database = &database;
+        async move { audit::write(database, at(number), &refused).await.unwrap() }
+    }))
+    .await;
+    let [counted] = audit::page(&database, None, None, 9).await.unwrap().try_into().unwrap();
+    assert_eq!((counted.count, counted.last_at), (50, at(49)));
+    assert!(counted.at <= counted.last_at && counted.address.unwrap().starts_with("2001:db8:1:2::"));
+
+    // Another network, another kind, another account, another hour: an entry each.
+    for (address, subject, why, when) in [
+        ("2001:db8:1:3::1", None, "unknown_account", at(0)),
+        ("2001:db8:1:2::1", None, "throttled", at(0)),
+        ("2001:db8:1:2::1", Some(ada), "unknown_account", at(0)),
+        ("2001:db8:1:2::1", None, "unknown_account", at(HOUR)),
+        ("2001:db8:1:2::1", None, "unknown_account", at(-1)),
+    ] {
+        for _ in 0..3 {
+            audit::write(&database, when, &refusal(address, subject, why)).await.unwrap();
+        }
+    }
+    let entries = audit::page(&database, None, None, 9).await.unwrap();
+    let mut counts: Vec<i64> = entries.iter().map(|entry| entry.count).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [3, 3, 3, 3, 3, 50]);
+    assert_eq!(audit::page(&database, Some(ada), None, 9).await.unwrap().len(), 1, "the account's own entry is found");
+}
+
+async fn each_kind_of_entry_is_forgotten_in_its_time_and_in_batches(database: Database) {
+    let at = Timestamp::from_micros;
+    for moment in 0..10 {
+        audit::write(&database, at(moment), &entry(None)).await.unwrap();
+        let refused = refusal(&format!("192.0.2.{moment}"), None, "unknown_account");
+        audit::write(&database, at(moment), &refused).await.unwrap();
+    }
+    let left = async || {
+        let entries = audit::page(&database, None, None, 99).await.unwrap();
+        let done = entries.iter().filter(|entry| entry.outcome == "done").count();
+        (done, entries.len() - done)
+    };
+    assert_eq!(audit::forget_refused(&database, at(8), 3).await.unwrap(), 3);
+    assert_eq!(left().await, (10, 7));
+    assert_eq!(audit::forget_refused(&database, at(8), 99).await.unwrap(), 5);
+    assert_eq!(left().await, (10, 2));
+    assert_eq!(audit::forget_done(&database, at(2), 99).await.unwrap(), 2);
+    assert_eq!(left().await, (8, 2));
+    assert_eq!(audit::forget_done(&database, at(0), 99).await.unwrap(), 0);
+    let oldest = audit::page(&database, None, None, 99).await.unwrap().pop().unwrap();
+    assert_eq!(oldest.at, at(2), "the oldest go first");
+}
+
+async fn a_withdrawn_key_is_forgotten_unless_it_is_the_newest_of_its_ring(database: Database) {
+    let at = Timestamp::from_micros;
+    for generation in 1..4 {
+        let withdrawn_at = Some(at(10 * generation));
+        assert!(insert_key(&database, &StoredKey { withdrawn_at, ..key(generation) }).await);
+    }
+    assert_eq!(keys::forget_withdrawn(&database, at(20), 9).await.unwrap(), 1);
+    assert_eq!(keys::forget_withdrawn(&database, at(1_000), 9).await.unwrap(), 1, "the newest stays");
+    let left = keys::published(&database, at(0)).await.unwrap();
+    assert_eq!(left.iter().map(|key| key.generation).collect::<Vec<_>>(), [3]);
 }
 
 async fn what_is_rolled_back_was_never_written(database: Database) {
@@ -481,9 +560,9 @@ async fn what_ended_long_ago_is_forgotten(database: Database) {
     for delivery in [&dead, &waiting] {
         leave(&database, delivery).await;
     }
-    outbox::forget_dead(&database, Timestamp::from_micros(5)).await.unwrap();
+    assert_eq!(outbox::forget_dead(&database, Timestamp::from_micros(5), 9).await.unwrap(), 0);
     assert_eq!(outbox::page(&database, Which::All, None, 9).await.unwrap().len(), 2);
-    outbox::forget_dead(&database, Timestamp::from_micros(6)).await.unwrap();
+    assert_eq!(outbox::forget_dead(&database, Timestamp::from_micros(6), 9).await.unwrap(), 1);
     assert_eq!(outbox::page(&database, Which::All, None, 9).await.unwrap(), [waiting]);
 }
 

@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::answers::CartAnswer;
 use super::guest_cookie::GuestSecret;
-use super::refusals::{BodyRefused, NotFound, TokenRefused, Unavailable};
+use super::refusals::{BodyRefused, NotFound, TokenRefused, TooManyWrites, Unavailable};
 use crate::CartService;
+use crate::guests::Write;
 use crate::rules::cart::{Cart, Change, Quantity};
 use crate::storage::carts::{self, Owner};
 
@@ -47,6 +48,10 @@ impl Shopper {
             }
         }
         Ok(Self::User { user: principal.user, brought_a_guests_cookie: presented.any })
+    }
+
+    fn is_guest(&self) -> bool {
+        matches!(self, Self::Guest(_))
     }
 
     fn owner(&self) -> Option<Owner> {
@@ -137,7 +142,7 @@ struct ItemQuantity {
 #[utoipa::path(tag = "cart", operation_id = "add_item", security((), ("bearer" = [])), request_body = NewItem, responses(
     (status = 200, description = "The cart after the change", body = CartAnswer),
     (status = 409, description = "`insufficient_stock`, `cart_full` or `total_too_large`", body = Problem, content_type = "application/problem+json"),
-    TokenRefused, BodyRefused, NotFound, Unavailable,
+    TokenRefused, BodyRefused, NotFound, TooManyWrites, Unavailable,
 ))]
 #[post("/cart/items")]
 pub(super) async fn add_item(
@@ -154,7 +159,7 @@ pub(super) async fn add_item(
     params(("product_id" = Uuid, Path)), request_body = ItemQuantity, responses(
     (status = 200, description = "The cart after the change", body = CartAnswer),
     (status = 409, description = "`insufficient_stock`, `cart_full` or `total_too_large`", body = Problem, content_type = "application/problem+json"),
-    TokenRefused, BodyRefused, NotFound, Unavailable,
+    TokenRefused, BodyRefused, NotFound, TooManyWrites, Unavailable,
 ))]
 #[put("/cart/items/{product_id}")]
 pub(super) async fn set_item(
@@ -187,15 +192,19 @@ pub(super) async fn make(
     change: Change,
 ) -> Result<(Shopper, Cart), Problem> {
     let shopper = Shopper::find(service, caller, request).await?;
-    let now = service.clock.now();
-    if let Some(owner) = shopper.owner()
-        && let Some(cart) = carts::change(&service.database, &owner, product, change, now).await?
-    {
-        return Ok((shopper, cart));
+    let (now, ttl) = (service.clock.now(), service.guests.ttl);
+    if let Some(owner) = shopper.owner() {
+        if shopper.is_guest() {
+            service.guests.admit(request, Write::Change).await?;
+        }
+        if let Some(cart) = carts::change(&service.database, &owner, product, change, now, ttl).await? {
+            return Ok((shopper, cart));
+        }
     }
     // A guest without a cart, or whose cart was taken over a moment ago.
+    service.guests.admit(request, Write::Cart).await?;
     let secret = GuestSecret::random();
-    let cart = carts::open_for_guest(&service.database, secret.hash(), product, change, now).await?;
+    let cart = carts::open_for_guest(&service.database, secret.hash(), product, change, now, ttl).await?;
     metrics::counter!("roam_guest_carts_total", "outcome" => "opened").increment(1);
     Ok((Shopper::Guest(Some(secret)), cart))
 }
@@ -226,11 +235,13 @@ pub(super) async fn take_out(
     product: Uuid,
 ) -> Result<(Shopper, Cart), Problem> {
     let shopper = Shopper::find(service, caller, request).await?;
-    let cart = match shopper.owner() {
-        Some(owner) => carts::remove_line(&service.database, &owner, product, service.clock.now()).await?,
-        None => None,
-    };
-    Ok((shopper, cart.unwrap_or_default()))
+    let Some(owner) = shopper.owner() else { return Ok((shopper, Cart::default())) };
+    let (now, ttl) = (service.clock.now(), service.guests.ttl);
+    match carts::remove_line(&service.database, &owner, product, now, ttl).await? {
+        Some(cart) => Ok((shopper, cart)),
+        // A guest's cart that is empty is gone. The cookie is left alone: another tab may have begun a new cart meanwhile.
+        None => Ok((Shopper::Guest(None), Cart::default())),
+    }
 }
 
 /// Empty the cart.
@@ -250,7 +261,8 @@ pub(super) async fn clear(
         carts::clear(&service.database, &owner, service.clock.now()).await?;
     }
     let mut response = HttpResponse::NoContent();
-    if let Some(cookie) = shopper.cookie(&service) {
+    // A guest's cart is gone.
+    if let Some(cookie) = shopper.cookie(&service).filter(|_| !shopper.is_guest()) {
         response.cookie(cookie);
     }
     Ok(response.finish())

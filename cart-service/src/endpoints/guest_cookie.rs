@@ -1,14 +1,15 @@
 //! The guest's cookie: a random secret that opens one guest's cart. The service keeps only the secret's hash, and never
 //! takes a secret that it did not make.
 
-use actix_web::cookie::time::Duration;
+use std::time::Duration;
+
+use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{COOKIE, HeaderMap};
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::rules::cart::GUEST_CART_TTL;
 use crate::storage::carts::GuestSecretHash;
 
 /// How many cookies of the name are tried: a parent domain may have added some.
@@ -49,11 +50,13 @@ pub(super) struct Presented {
 /// How the cookie is named and set.
 pub(crate) struct GuestCookie {
     secure: bool,
+    /// How long a cart lives after its last change, and the cookie with it.
+    ttl: Duration,
 }
 
 impl GuestCookie {
-    pub(crate) fn new(secure: bool) -> Self {
-        Self { secure }
+    pub(crate) fn new(secure: bool, ttl: Duration) -> Self {
+        Self { secure, ttl }
     }
 
     fn name(&self) -> &'static str {
@@ -70,16 +73,16 @@ impl GuestCookie {
 
     /// The cookie that keeps the secret as long as the cart.
     pub(super) fn keep(&self, secret: &GuestSecret) -> Cookie<'static> {
-        let seconds = i64::try_from(GUEST_CART_TTL.as_secs()).unwrap_or(i64::MAX);
-        self.cookie(URL_SAFE_NO_PAD.encode(secret.0), Duration::seconds(seconds))
+        let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
+        self.cookie(URL_SAFE_NO_PAD.encode(secret.0), CookieDuration::seconds(seconds))
     }
 
     /// The cookie that makes the browser forget it.
     pub(super) fn forget(&self) -> Cookie<'static> {
-        self.cookie(String::new(), Duration::ZERO)
+        self.cookie(String::new(), CookieDuration::ZERO)
     }
 
-    fn cookie(&self, value: String, max_age: Duration) -> Cookie<'static> {
+    fn cookie(&self, value: String, max_age: CookieDuration) -> Cookie<'static> {
         Cookie::build(self.name(), value)
             .path("/")
             .http_only(true)
@@ -96,18 +99,22 @@ mod tests {
 
     use super::*;
 
+    fn cookie(secure: bool) -> GuestCookie {
+        GuestCookie::new(secure, Duration::from_secs(7 * 86_400))
+    }
+
     fn presented(lines: &[&str]) -> Presented {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(COOKIE, HeaderValue::from_str(line).expect("a header"));
         }
-        GuestCookie::new(false).presented(&headers)
+        cookie(false).presented(&headers)
     }
 
     #[test]
     fn a_secret_comes_back_from_its_cookie_and_all_of_the_name_are_tried() {
         let (one, two) = (GuestSecret::random(), GuestSecret::random());
-        let text = |secret: &GuestSecret| GuestCookie::new(false).keep(secret).value().to_owned();
+        let text = |secret: &GuestSecret| cookie(false).keep(secret).value().to_owned();
         let found = presented(&[
             &format!("a=b; guest_cart=rubbish;guest_cart={}", text(&one)),
             &format!("guest_cart={}", text(&two)),
@@ -129,13 +136,13 @@ mod tests {
     #[test]
     fn the_cookie_is_kept_from_scripts_and_from_other_sites() {
         let secret = GuestSecret::random();
-        let plain = GuestCookie::new(false).keep(&secret).to_string();
+        let plain = cookie(false).keep(&secret).to_string();
         assert!(
-            plain.starts_with("guest_cart=") && plain.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000"),
+            plain.starts_with("guest_cart=") && plain.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=604800"),
             "{plain}"
         );
-        let secure = GuestCookie::new(true).keep(&secret).to_string();
+        let secure = cookie(true).keep(&secret).to_string();
         assert!(secure.starts_with("__Host-guest_cart=") && secure.contains("; Secure"), "{secure}");
-        assert!(GuestCookie::new(false).forget().to_string().contains("Max-Age=0"));
+        assert!(cookie(false).forget().to_string().contains("Max-Age=0"));
     }
 }

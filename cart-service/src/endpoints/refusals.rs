@@ -77,6 +77,17 @@ impl From<CheckoutError> for Problem {
 #[expect(dead_code, reason = "only the documents are made from it")]
 pub(super) struct Unavailable(#[to_schema] Problem);
 
+/// 429: guests of this network have written too much.
+#[derive(IntoResponses)]
+#[response(
+    status = 429,
+    description = "`too_many_requests`: guests of this network have changed their carts too often; who has signed in may go on",
+    content_type = "application/problem+json",
+    headers(("Retry-After" = u64, description = "Seconds to wait"))
+)]
+#[expect(dead_code, reason = "only the documents are made from it")]
+pub(super) struct TooManyWrites(#[to_schema] Problem);
+
 /// What the caller's token may be answered with.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the documents are made from it")]

@@ -1,15 +1,11 @@
 //! What a cart may hold, what a change makes of it, and how a guest's becomes part of a user's.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::money::{AmountOutOfRange, Money};
-
-/// How long a guest's cart lives after its last change.
-pub const GUEST_CART_TTL: Duration = Duration::from_secs(30 * 86_400);
 
 /// How many of one product: 1 to 99.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]

@@ -1,5 +1,7 @@
 //! Carts: a user's or a guest's. A change holds the cart's row from its first statement to its commit, so that none is lost.
 
+use std::time::Duration;
+
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction};
 use shared::session::UserId;
@@ -7,7 +9,7 @@ use shared::{in_transaction, on_database};
 use uuid::Uuid;
 
 use super::{LineRow, line, products};
-use crate::rules::cart::{Cart, Change, GUEST_CART_TTL, Line, Quantity, Refusal};
+use crate::rules::cart::{Cart, Change, Line, Quantity, Refusal};
 
 /// The SHA-256 of a guest's secret. The secret itself is only in the guest's cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,7 @@ pub async fn show(database: &Database, owner: &Owner, now: Timestamp) -> sqlx::R
     Ok(Some(Cart { version, lines: whole.map(line).collect::<sqlx::Result<_>>()? }))
 }
 
-/// Makes a change in the cart, or answers `None` where a guest's is gone.
+/// Makes a change in the cart, or answers `None` where a guest's is gone. A guest's lives `ttl` from now on.
 ///
 /// # Errors
 /// The change is refused, the product unknown, or the database does not answer; the cart is as it was before.
@@ -87,15 +89,16 @@ pub async fn change(
     product: Uuid,
     change: Change,
     now: Timestamp,
+    ttl: Duration,
 ) -> Result<Option<Cart>, ChangeError> {
     let mut transaction = database.begin().await?;
-    let Some(locked) = lock(&mut transaction, owner, now).await? else { return Ok(None) };
+    let Some(locked) = lock(&mut transaction, owner, now, Some(now + ttl)).await? else { return Ok(None) };
     let cart = change_locked(&mut transaction, &locked, product, change, now).await?;
     transaction.commit().await?;
     Ok(Some(cart))
 }
 
-/// Begins a guest's cart with its first line.
+/// Begins a guest's cart with its first line, for `ttl`.
 ///
 /// # Errors
 /// As [`change()`]; no cart has begun.
@@ -105,6 +108,7 @@ pub async fn open_for_guest(
     product: Uuid,
     change: Change,
     now: Timestamp,
+    ttl: Duration,
 ) -> Result<Cart, ChangeError> {
     let mut transaction = database.begin().await?;
     let locked = Locked { id: Uuid::new_v4(), version: 0 };
@@ -112,7 +116,7 @@ pub async fn open_for_guest(
         sqlx::query("INSERT INTO carts (id, guest_secret_hash, version, expires_at) VALUES ($1, $2, 0, $3)")
             .bind(locked.id)
             .bind(hash.as_slice())
-            .bind(now + GUEST_CART_TTL)
+            .bind(now + ttl)
             .execute(connection)
             .await
             .map(drop)
@@ -138,8 +142,8 @@ async fn change_locked(
     Ok(cart)
 }
 
-/// Removes a product's line, and answers the cart, or `None` where a guest's is gone. A line that is not there is no
-/// error.
+/// Removes a product's line, and answers the cart, or `None` where a guest's is gone: a guest's cart goes with its last
+/// line, and lives `ttl` from now on before. A line that is not there is no error.
 ///
 /// # Errors
 /// The database does not answer.
@@ -148,9 +152,10 @@ pub async fn remove_line(
     owner: &Owner,
     product: Uuid,
     now: Timestamp,
+    ttl: Duration,
 ) -> sqlx::Result<Option<Cart>> {
     let mut transaction = database.begin().await?;
-    let Some(locked) = lock(&mut transaction, owner, now).await? else { return Ok(None) };
+    let Some(locked) = lock(&mut transaction, owner, now, Some(now + ttl)).await? else { return Ok(None) };
     let removed = in_transaction!(&mut transaction, |connection| {
         sqlx::query("DELETE FROM cart_lines WHERE cart_id = $1 AND product_id = $2")
             .bind(locked.id)
@@ -161,18 +166,25 @@ pub async fn remove_line(
     })?;
     let version = if removed > 0 { count_change(&mut transaction, &locked).await? } else { locked.version };
     let cart = Cart { lines: lines(&mut transaction, &locked).await?, version };
+    let is_over = matches!(owner, Owner::Guest(_)) && cart.lines.is_empty();
+    if is_over {
+        delete(&mut transaction, &locked).await?;
+    }
     transaction.commit().await?;
-    Ok(Some(cart))
+    Ok((!is_over).then_some(cart))
 }
 
-/// Removes all lines. A cart that is not there is no error.
+/// Removes all lines, and a guest's cart with them. A cart that is not there is no error.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn clear(database: &Database, owner: &Owner, now: Timestamp) -> sqlx::Result<()> {
     let mut transaction = database.begin().await?;
-    let Some(locked) = lock(&mut transaction, owner, now).await? else { return Ok(()) };
-    empty(&mut transaction, &locked).await?;
+    let Some(locked) = lock(&mut transaction, owner, now, None).await? else { return Ok(()) };
+    match owner {
+        Owner::User(_) => empty(&mut transaction, &locked).await?,
+        Owner::Guest(_) => delete(&mut transaction, &locked).await?,
+    }
     transaction.commit().await
 }
 
@@ -183,14 +195,18 @@ pub async fn clear(database: &Database, owner: &Owner, now: Timestamp) -> sqlx::
 /// The database does not answer; both carts are as they were before.
 pub async fn merge(database: &Database, guest: GuestSecretHash, user: UserId, now: Timestamp) -> sqlx::Result<bool> {
     let mut transaction = database.begin().await?;
-    let Some(claimed) = lock(&mut transaction, &Owner::Guest(guest), now).await? else { return Ok(false) };
+    let Some(claimed) = lock(&mut transaction, &Owner::Guest(guest), now, None).await? else { return Ok(false) };
     let offered = lines(&mut transaction, &claimed).await?;
     absorb(&mut transaction, user, offered, now).await?;
-    in_transaction!(&mut transaction, |connection| {
-        sqlx::query("DELETE FROM carts WHERE id = $1").bind(claimed.id).execute(connection).await.map(drop)
-    })?;
+    delete(&mut transaction, &claimed).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+async fn delete(transaction: &mut Transaction, cart: &Locked) -> sqlx::Result<()> {
+    in_transaction!(transaction, |connection| {
+        sqlx::query("DELETE FROM carts WHERE id = $1").bind(cart.id).execute(connection).await.map(drop)
+    })
 }
 
 /// Removes guests' carts that have expired, at most `batch`, and answers how many.
@@ -210,32 +226,44 @@ pub async fn remove_expired(database: &Database, now: Timestamp, batch: i64) -> 
     })
 }
 
-/// Takes the cart's row until the transaction ends. A user's is made if there is none; a guest's begins its time anew,
-/// and is `None` where it is gone.
-pub(super) async fn lock(transaction: &mut Transaction, owner: &Owner, now: Timestamp) -> sqlx::Result<Option<Locked>> {
+/// Takes the cart's row until the transaction ends. A user's is made if there is none. A guest's lives until `until`, if
+/// that is given, and is `None` where it is gone.
+async fn lock(
+    transaction: &mut Transaction,
+    owner: &Owner,
+    now: Timestamp,
+    until: Option<Timestamp>,
+) -> sqlx::Result<Option<Locked>> {
     let row: Option<(Uuid, i64)> = match owner {
-        Owner::User(user) => in_transaction!(transaction, |connection| {
-            sqlx::query_as(
-                "INSERT INTO carts (id, user_id, version) VALUES ($1, $2, 0)
-                 ON CONFLICT (user_id) DO UPDATE SET version = carts.version RETURNING id, version",
-            )
-            .bind(Uuid::new_v4())
-            .bind(*user)
-            .fetch_optional(connection)
-            .await
-        })?,
+        Owner::User(user) => return lock_users(transaction, *user).await.map(Some),
         Owner::Guest(GuestSecretHash(hash)) => in_transaction!(transaction, |connection| {
             sqlx::query_as(
-                "UPDATE carts SET expires_at = $2 WHERE guest_secret_hash = $1 AND expires_at > $3 RETURNING id, version",
+                "UPDATE carts SET expires_at = COALESCE($2, expires_at)
+                 WHERE guest_secret_hash = $1 AND expires_at > $3 RETURNING id, version",
             )
             .bind(hash.as_slice())
-            .bind(now + GUEST_CART_TTL)
+            .bind(until)
             .bind(now)
             .fetch_optional(connection)
             .await
         })?,
     };
     Ok(row.map(|(id, version)| Locked { id, version }))
+}
+
+/// Takes the row of a user's cart until the transaction ends, and makes it if there is none.
+pub(super) async fn lock_users(transaction: &mut Transaction, user: UserId) -> sqlx::Result<Locked> {
+    let (id, version) = in_transaction!(transaction, |connection| {
+        sqlx::query_as(
+            "INSERT INTO carts (id, user_id, version) VALUES ($1, $2, 0)
+             ON CONFLICT (user_id) DO UPDATE SET version = carts.version RETURNING id, version",
+        )
+        .bind(Uuid::new_v4())
+        .bind(user)
+        .fetch_one(connection)
+        .await
+    })?;
+    Ok(Locked { id, version })
 }
 
 /// Puts lines into a user's cart, as far as they fit.
@@ -245,7 +273,7 @@ pub(super) async fn absorb(
     offered: Vec<Line>,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let Some(locked) = lock(transaction, &Owner::User(user), now).await? else { return Ok(()) };
+    let locked = lock_users(transaction, user).await?;
     let mut cart = Cart { lines: lines(transaction, &locked).await?, version: locked.version };
     let changed = cart.absorb(offered);
     for (product, quantity) in &changed {

@@ -6,7 +6,7 @@ use shared::session::UserId;
 use shared::{in_transaction, on_database};
 use uuid::Uuid;
 
-use super::carts::{self, Owner};
+use super::carts;
 use super::{LineRow, line, products};
 use crate::rules::cart::Line;
 use crate::rules::checkout::{IdempotencyKey, IllegalMove, Release, Status};
@@ -79,9 +79,7 @@ pub async fn open(
 ) -> Result<Opened, CheckoutError> {
     let mut transaction = database.begin().await?;
     // The user's requests take turns here, so that a key is looked up and used as one step.
-    let Some(cart) = carts::lock(&mut transaction, &Owner::User(user), now).await? else {
-        return Err(CheckoutError::CartEmpty);
-    };
+    let cart = carts::lock_users(&mut transaction, user).await?;
     if let Some(earlier) = find_by_key(&mut transaction, user, key).await? {
         return Ok(Opened::Again(earlier));
     }
@@ -206,6 +204,25 @@ async fn lines_as_held(transaction: &mut Transaction, id: Uuid) -> sqlx::Result<
     rows.into_iter().map(line).collect()
 }
 
+/// Forgets checkouts that were released and whose hold was over before `before`, at most `batch`, and answers how many. One
+/// that was confirmed is its order's as long as that may be cancelled: it stays.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn forget_released(database: &Database, before: Timestamp, batch: i64) -> sqlx::Result<u64> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM checkouts WHERE status = 'released' AND id IN
+               (SELECT id FROM checkouts WHERE status = 'released' AND expires_at < $1 ORDER BY expires_at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(batch)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+    })
+}
+
 async fn find_by_key(
     transaction: &mut Transaction,
     user: UserId,
@@ -249,7 +266,7 @@ async fn give_back(
     }
     if release == Release::StockAndCart {
         // The cart's row is taken before the products', as everywhere.
-        carts::lock(transaction, &Owner::User(held.user), now).await?;
+        carts::lock_users(transaction, held.user).await?;
     }
     write_status(transaction, held.id, Status::Released).await?;
     let mut in_order: Vec<&Line> = held.lines.iter().collect();

@@ -7,7 +7,7 @@ use shared::session::UserId;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::harness::{Shop, on_both_databases};
+use crate::harness::{Shop, TTL, on_both_databases};
 
 on_both_databases! {
     a_cart_follows_its_user_through_a_day_of_shopping,
@@ -63,7 +63,7 @@ async fn no_parallel_change_is_lost(shop: Shop) {
     for number in 0..40 {
         let (database, now, product) = (shop.database.clone(), shop.clock.now(), products[number % 2]);
         tasks.spawn(async move {
-            carts::change(&database, &user, product, Change::Add(quantity(2)), now).await.unwrap();
+            carts::change(&database, &user, product, Change::Add(quantity(2)), now, TTL).await.unwrap();
         });
     }
     tasks.join_all().await;
@@ -78,7 +78,7 @@ async fn parallel_changes_never_break_a_limit(shop: Shop) {
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
         let (database, now) = (shop.database.clone(), shop.clock.now());
-        tasks.spawn(async move { carts::change(&database, &user, product, Change::Add(quantity(10)), now).await });
+        tasks.spawn(async move { carts::change(&database, &user, product, Change::Add(quantity(10)), now, TTL).await });
     }
     let outcomes = tasks.join_all().await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 9);
@@ -94,7 +94,7 @@ async fn a_cart_holds_a_hundred_lines_of_ninety_nine(shop: Shop) {
     let mut products = Vec::new();
     for _ in 0..100 {
         let product = shop.product(1, 200).await;
-        carts::change(&shop.database, &owner, product, Change::Set(quantity(99)), shop.clock.now()).await.unwrap();
+        carts::change(&shop.database, &owner, product, Change::Set(quantity(99)), shop.clock.now(), TTL).await.unwrap();
         products.push(product);
     }
     user.add(shop.product(1, 200).await, 1).await.refused(409, "cart_full");

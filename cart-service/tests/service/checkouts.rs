@@ -13,7 +13,7 @@ use shared::session::UserId;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::harness::{Shop, eventually, on_both_databases, quantities};
+use crate::harness::{Shop, TTL, eventually, on_both_databases, quantities};
 
 const HOLD: Duration = Duration::from_secs(15 * 60);
 
@@ -49,7 +49,7 @@ fn key(text: &str) -> IdempotencyKey {
 /// Puts so many into a user's cart.
 async fn fill(shop: &Shop, user: UserId, product: Uuid, count: i64) {
     let change = Change::Set(quantity(count));
-    carts::change(&shop.database, &Owner::User(user), product, change, shop.clock.now()).await.unwrap();
+    carts::change(&shop.database, &Owner::User(user), product, change, shop.clock.now(), TTL).await.unwrap();
 }
 
 async fn open(shop: &Shop, user: UserId, text: &str) -> Result<Opened, CheckoutError> {

@@ -27,6 +27,8 @@ use uuid::Uuid;
 
 pub(crate) const CHECKOUT_SECRET: &str = "a-checkout-secret-that-only-tests-know";
 pub(crate) const CLIENT_SECRET: &str = "a-client-secret-that-only-tests-know";
+/// How long guests' carts live by default.
+pub(crate) const TTL: Duration = Duration::from_secs(7 * 86_400);
 pub(crate) const COOKIE_KEY: &str = "dGhpcyBpcyB0aGUga2V5IG9mIHRoZSBjb29raWVzISE=";
 
 /// Makes each function a test on SQLite and one on PostgreSQL.
@@ -112,17 +114,25 @@ impl Shop {
     pub(crate) async fn on_sqlite_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("cart.db").display());
-        Self::spawn(url, folder, settings).await
+        Self::spawn(url, folder, settings, Clock::default()).await
     }
 
     pub(crate) async fn on_postgres() -> Option<Self> {
-        let url = shared::testing::postgres().await?;
-        Some(Self::spawn(url, tempfile::tempdir().unwrap(), &[]).await)
+        Self::on_postgres_with(&[]).await
     }
 
-    async fn spawn(database_url: String, folder: tempfile::TempDir, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn on_postgres_with(settings: &[(&str, &str)]) -> Option<Self> {
+        let url = shared::testing::postgres().await?;
+        Some(Self::spawn(url, tempfile::tempdir().unwrap(), settings, Clock::default()).await)
+    }
+
+    /// Another replica, on the same database and by the same clock.
+    pub(crate) async fn another(&self, settings: &[(&str, &str)]) -> Self {
+        Self::spawn(self.database_url.clone(), tempfile::tempdir().unwrap(), settings, self.clock.clone()).await
+    }
+
+    async fn spawn(database_url: String, folder: tempfile::TempDir, settings: &[(&str, &str)], clock: Clock) -> Self {
         let issuer = Issuer::start();
-        let clock = Clock::default();
         let sessions = Arc::new(MemorySessionStore::new(clock.clone(), Duration::from_secs(300)));
         let given = [
             ("DATABASE_URL", database_url.as_str()),
@@ -188,12 +198,22 @@ impl Shop {
 
     /// Nobody in particular: no token, no cookie.
     pub(crate) fn guest(&self) -> Visitor<'_> {
-        Visitor { shop: self, user: None, token: Mutex::new(None), cookie: Mutex::new(None) }
+        self.guest_from("192.0.2.77")
+    }
+
+    /// The same, by whom a trusted proxy says that this is the address.
+    pub(crate) fn guest_from(&self, address: &str) -> Visitor<'_> {
+        let address = address.to_owned();
+        Visitor { shop: self, address, user: None, token: Mutex::new(None), cookie: Mutex::new(None) }
     }
 
     /// Somebody who has signed in.
     pub(crate) fn user(&self) -> Visitor<'_> {
-        let visitor = Visitor { user: Some(UserId::random()), ..self.guest() };
+        self.user_from("192.0.2.77")
+    }
+
+    pub(crate) fn user_from(&self, address: &str) -> Visitor<'_> {
+        let visitor = Visitor { user: Some(UserId::random()), ..self.guest_from(address) };
         visitor.sign_in();
         visitor
     }
@@ -281,6 +301,7 @@ impl Answer {
 /// Somebody with a browser: it keeps the one cookie that there is.
 pub(crate) struct Visitor<'a> {
     shop: &'a Shop,
+    address: String,
     user: Option<UserId>,
     pub(crate) token: Mutex<Option<String>>,
     pub(crate) cookie: Mutex<Option<String>>,
@@ -305,6 +326,7 @@ impl Visitor<'_> {
         body: Option<(&str, Vec<u8>)>,
     ) -> Answer {
         let mut request = self.shop.client.request(method.clone(), format!("{}{path}", self.shop.base));
+        request = request.header("x-forwarded-for", &self.address);
         if let Some(token) = &*self.token.lock() {
             request = request.bearer_auth(token);
         }

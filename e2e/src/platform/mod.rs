@@ -18,7 +18,7 @@ use self::lives::wait_until_ready;
 pub use self::programs::path_of as program;
 use crate::person::Doors;
 use crate::process::free_port;
-use crate::servers::{Gateway, GatewayPorts, SqlSession};
+use crate::servers::{Gateway, GatewayPorts, SqlSession, UNLIMITED};
 use crate::services::{Replica, Running, Service, Together, random_key};
 use crate::{OUTPUT_VARIABLE, Person, secrets};
 
@@ -409,7 +409,9 @@ impl Drop for Platform {
 fn launch_gateway(platform: &Platform, ports: GatewayPorts, settings: &[(&str, &str)]) -> Gateway {
     let ports_of = |service| platform.replicas_of(service).filter_map(|process| process.port_of(service)).collect();
     let output = platform.output_folder().join("gateway.log");
-    let gateway = Gateway::launch(ports, &Service::ALL.map(ports_of), &output, settings);
+    // All people of a test share this machine's address, and some send as much as they can.
+    let settings: Vec<_> = [UNLIMITED].iter().chain(settings).copied().collect();
+    let gateway = Gateway::launch(ports, &Service::ALL.map(ports_of), &output, &settings);
     gateway.unwrap_or_else(|error| panic!("{error:#}"))
 }
 

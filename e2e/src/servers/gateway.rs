@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What `deploy/gateway` consists of.
 const FILES: [&str; 4] = ["run", "nginx.conf.template", "problems.conf", "hidden.conf"];
 
+/// The setting with which the gateway limits nobody: for load, and for tests whose callers all are this machine.
+pub const UNLIMITED: (&str, &str) = ("GATEWAY_UNLIMITED", "0.0.0.0/0 ::/0");
+
 /// Where the gateway listens, at the loopback address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatewayPorts {

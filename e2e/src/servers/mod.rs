@@ -4,6 +4,8 @@
 mod cluster;
 mod folder;
 mod gateway;
+#[cfg(test)]
+mod gateway_limits;
 mod pair;
 mod postgres;
 mod programs;
@@ -18,7 +20,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 pub use self::cluster::PrivateRedisCluster;
-pub use self::gateway::{Gateway, GatewayPorts};
+pub use self::gateway::{Gateway, GatewayPorts, UNLIMITED};
 pub use self::pair::PrivatePostgresPair;
 pub use self::postgres::PrivatePostgres;
 pub use self::programs::{Missing, bash, nginx, postgres_folder, program, redis_server};

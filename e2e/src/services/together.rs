@@ -47,14 +47,18 @@ impl Together {
                 ("COOKIE_KEY", self.cookie_key.clone()),
             ]
         };
+        // The gateway is on this machine, and tells who calls.
+        let trusted = ("TRUSTED_PROXIES", "127.0.0.1".to_owned());
         match service {
-            // The gateway is on this machine, and tells who calls.
             Service::Auth => settings.extend([
                 ("MASTER_KEY", self.master_key.clone()),
-                ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
+                trusted,
                 ("FIRST_CLIENTS", self.first_clients()),
             ]),
-            Service::Cart => settings.extend(relying(&self.shop_url, &self.shop_client_secret)),
+            Service::Cart => {
+                settings.extend(relying(&self.shop_url, &self.shop_client_secret));
+                settings.push(trusted);
+            }
             Service::Orders => {
                 settings.extend(relying(&self.orders_url, &self.orders_client_secret));
                 settings.push(("CART_URL", self.cart_url.clone()));

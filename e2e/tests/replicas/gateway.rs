@@ -39,3 +39,31 @@ async fn without_any_replica_the_gateway_says_so_in_the_services_words_and_all_r
     crate::world::eventually(200, || async { ada.cart().await.status }).await;
     world.finish();
 }
+
+/// One new cart for each network.
+const ONE_CART: [(&str, &str); 2] =
+    [("GUEST_CART_BYTES_PER_NETWORK", "1024"), ("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")];
+
+#[tokio::test]
+async fn ht3_behind_the_gateway_guests_of_two_networks_do_not_share_a_budget() {
+    let Some(mut world) = World::replicated(&ONE_CART).await else { return };
+    world.platform.enter_by(Entrance::Gateway);
+    let somebody = world.platform.person();
+    let products = expect(200, somebody.get(&somebody.url(Service::Cart, "/products?q=coffee")).await);
+    let item = serde_json::json!({"product_id": products.body["items"][0]["id"], "quantity": 1});
+    let first_item = async |address: &str| {
+        // A guest without a cookie, at either replica.
+        let guest = somebody.other_device();
+        let url = guest.url(Service::Cart, "/cart/items");
+        guest.send(reqwest::Method::POST, &url, Some(&item), &[("X-Forwarded-For", address)]).await
+    };
+    for address in ["198.51.100.1", "198.51.100.2", "2001:db8:7::1"] {
+        expect(200, first_item(address).await);
+    }
+    for address in ["198.51.100.1", "198.51.100.2", "2001:db8:7::2"] {
+        let refused = first_item(address).await;
+        assert_eq!((refused.status, refused.code()), (429, "too_many_requests"), "{address}: {}", refused.body);
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{address}");
+    }
+    world.finish();
+}

@@ -9,7 +9,6 @@ use shared::problem::Problem;
 use crate::OrderService;
 use crate::rules::order::Order;
 use crate::rules::order_status::OrderStatus;
-use crate::rules::recovery::FAILED_KEPT;
 use crate::storage::orders;
 
 /// How many orders are looked at in one go.
@@ -52,7 +51,7 @@ impl OrderService {
                 break;
             }
         }
-        orders::forget_failed(&self.database, self.clock.now() - FAILED_KEPT).await?;
+        self.prune().await?;
         Ok(leased)
     }
 

@@ -1,5 +1,5 @@
 //! Small values in SQL, for processes that share a database and no Redis. Owns the questions to the table `small_values`, one
-//! statement for each verb; who has the database makes the table (`auth-service/migrations/0005_small_values.sql`).
+//! statement for each verb; the owner of the database makes the table (`auth-service/migrations/0005_small_values.sql`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use crate::database::Database;
 use crate::on_database;
 use crate::session::StoreUnavailable;
 
-/// Every so many writes, what has expired is deleted.
+/// Every so many writes, so many are deleted of what has expired: more than were written, so that nothing is left over, and
+/// few enough that the write that happens to do it is not late.
 const PRUNE_EVERY: u64 = 256;
+const PRUNED: i64 = 1_024;
 
 /// Small values in a database. Times are those of the process that asks: clocks are kept by NTP.
 pub struct DatabaseKeyValueStore {
@@ -32,13 +34,25 @@ impl DatabaseKeyValueStore {
         if !self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(PRUNE_EVERY) {
             return;
         }
-        let pruned = on_database!(&self.database, |pool| {
-            sqlx::query("DELETE FROM small_values WHERE ends_at <= $1").bind(now).execute(pool).await.map(drop)
-        });
+        let pruned = self.delete_expired(now, PRUNED).await;
         if let Err(error) = pruned {
             // Another process does it at the same time, or a later write will.
             tracing::debug!(%error, "small values that have expired are deleted later");
         }
+    }
+
+    async fn delete_expired(&self, now: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
+        on_database!(&self.database, |pool| {
+            sqlx::query(
+                "DELETE FROM small_values WHERE ends_at <= $1
+                 AND key IN (SELECT key FROM small_values WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)",
+            )
+            .bind(now)
+            .bind(limit)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected())
+        })
     }
 }
 
@@ -152,5 +166,9 @@ impl KeyValueStore for DatabaseKeyValueStore {
                 .map(drop)
         });
         removed.map_err(unavailable)
+    }
+
+    async fn forget_expired(&self, limit: i64) -> Result<u64, StoreUnavailable> {
+        self.delete_expired(self.clock.now(), limit).await.map_err(unavailable)
     }
 }

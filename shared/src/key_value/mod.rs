@@ -91,4 +91,9 @@ pub trait KeyValueStore: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreUnavailable> {
         Ok(())
     }
+
+    /// Deletes at most `limit` of what has expired, and answers how many, where the store does not do so by itself.
+    async fn forget_expired(&self, _limit: i64) -> Result<u64, StoreUnavailable> {
+        Ok(0)
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use e2e::process::free_port;
-use e2e::servers::{Gateway, GatewayPorts, PrivatePostgres, PrivateRedis};
+use e2e::servers::{Gateway, GatewayPorts, PrivatePostgres, PrivateRedis, UNLIMITED};
 use e2e::services::{Service, random_key};
 use tempfile::TempDir;
 
@@ -112,7 +112,8 @@ impl Stage {
     /// It does not start.
     pub(super) fn gateway(&self, nodes: &Nodes) -> anyhow::Result<Gateway> {
         self.halt.check()?;
-        let mut settings = vec![("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"), ("GATEWAY_ACCESS_LOG", "off")];
+        // What is measured is not to be the gateway's limits.
+        let mut settings = vec![("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"), ("GATEWAY_ACCESS_LOG", "off"), UNLIMITED];
         settings.extend(nodes.row.pin.map(|pin| ("GATEWAY_PIN", pin)));
         let ports = Service::ALL.map(|service| nodes.ports_of(service));
         Gateway::launch(self.ports, &ports, &self.log("gateway"), &settings)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::containers::{ADMIN_VARIABLES, COMPOSE_VARIABLE, PORT_VARIABLE};
+use e2e::servers::UNLIMITED;
 use e2e::{probe, process::free_port};
 
 use super::{Outcome, Results, run_tests};
@@ -124,7 +125,7 @@ impl Project {
     }
 
     /// What Compose reads from the environment.
-    fn settings(&self) -> [(&'static str, String); 10] {
+    fn settings(&self) -> [(&'static str, String); 11] {
         let more = workspace().join(MORE_SETTINGS);
         [
             ("COMPOSE_PROJECT_NAME", self.name.clone()),
@@ -135,6 +136,8 @@ impl Project {
             ("BUILDKIT_PROGRESS", "plain".to_owned()),
             ("ADMIN_EMAIL", ADMIN_EMAIL.to_owned()),
             ("GATEWAY_PORT", self.port.to_string()),
+            // All people of the tests share one address.
+            (UNLIMITED.0, UNLIMITED.1.to_owned()),
             ("INNER_NETWORK", self.network.clone()),
             ("ROAM_TAG", self.name.clone()),
         ]

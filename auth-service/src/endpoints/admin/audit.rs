@@ -18,7 +18,14 @@ use crate::storage::audit::{self, StoredEntry};
 #[derive(Serialize, ToSchema)]
 struct AuditEntry {
     id: Uuid,
+    /// When it happened; of a refusal that repeats, when it happened first.
     at: Timestamp,
+    /// When it happened last: `at`, unless `count` is more than 1.
+    last_at: Timestamp,
+    /// How often it happened. Refusals of one kind from one network, about one account, within one hour are one entry; what
+    /// was done is always an entry of its own.
+    #[schema(minimum = 1, example = 1)]
+    count: i64,
     #[schema(example = "log_in")]
     act: String,
     /// `done`, or why it was refused.
@@ -29,14 +36,15 @@ struct AuditEntry {
     /// The user it was done to.
     subject: Option<UserId>,
     session: Option<String>,
+    /// Of several refusals, where the first one came from.
     address: Option<String>,
     detail: String,
 }
 
 impl From<StoredEntry> for AuditEntry {
     fn from(entry: StoredEntry) -> Self {
-        let StoredEntry { id, at, act, outcome, actor, subject, session, address, detail } = entry;
-        Self { id, at, act, outcome, actor, subject, session, address, detail }
+        let StoredEntry { id, at, act, outcome, actor, subject, session, address, detail, count, last_at } = entry;
+        Self { id, at, last_at, count, act, outcome, actor, subject, session, address, detail }
     }
 }
 
