@@ -12,7 +12,7 @@ use shared::problem::Problem;
 
 use self::assertion::Assertion;
 use crate::AuthService;
-use crate::clients::{self, AuthMethod, Client, SecretHash, is_client_id};
+use crate::clients::{self, AuthMethod, Client, SecretHash};
 use crate::form::{Form, decode};
 use crate::oauth_error::OAuthError;
 use crate::storage::audit::{Act, Actor, By, Entry};
@@ -51,17 +51,17 @@ impl Proof {
 pub async fn authenticate(service: &AuthService, request: &HttpRequest, form: &Form) -> Result<Client, OAuthError> {
     let uses_header = request.headers().contains_key(AUTHORIZATION);
     let presented = present(request, form)?;
-    let (client_id, proven) = match &presented {
-        None => (form.get("client_id").unwrap_or_default(), None),
-        Some(presented) => {
-            let client = clients::find(service, &presented.client_id).await?;
-            let is_proven = is_proven(service, request, client.as_ref(), &presented.proof).await?;
-            (presented.client_id.as_str(), client.filter(|_| is_proven))
-        }
+    let client = match &presented {
+        None => clients::find(service, form.get("client_id").unwrap_or_default()).await?,
+        Some(presented) => clients::find(service, &presented.client_id).await?,
     };
-    match proven {
-        Some(client) => Ok(client),
-        None => Err(refuse(service, request, client_id, uses_header).await),
+    let is_proven = match &presented {
+        None => false,
+        Some(presented) => is_proven(service, request, client.as_ref(), &presented.proof).await?,
+    };
+    match client {
+        Some(client) if is_proven => Ok(client),
+        client => Err(refuse(service, request, client.as_ref(), uses_header).await),
     }
 }
 
@@ -124,7 +124,7 @@ async fn is_proven(
             hash.is_of(secret.expose_secret()) && fits
         }
         Proof::Assertion(assertion) => match client.filter(|_| fits) {
-            Some(client) => assertion.proves(service, client, request.path()).await?,
+            Some(client) => assertion.proves(service, client, request).await?,
             None => false,
         },
     })
@@ -132,9 +132,16 @@ async fn is_proven(
 
 /// Counts the failure, for what was named and from where, and answers it. A client is never shut out by others' failures:
 /// what it proves is not counted.
-async fn refuse(service: &AuthService, request: &HttpRequest, client_id: &str, uses_header: bool) -> OAuthError {
+///
+/// All clients that do not exist share one counter: with one for each name, a stranger could make any number of them.
+async fn refuse(
+    service: &AuthService,
+    request: &HttpRequest,
+    client: Option<&Client>,
+    uses_header: bool,
+) -> OAuthError {
     let address = service.trusted_proxies.address_of(request);
-    let named = if is_client_id(client_id) { client_id } else { "" };
+    let named = client.map_or("", |client| client.id.as_str());
     match service.throttle.client_failure(named, address).await {
         Err(unavailable) => return unavailable.into(),
         Ok(Err(throttled)) => {

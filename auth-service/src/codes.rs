@@ -18,6 +18,7 @@ use crate::authorization::claims::RequestedClaims;
 use crate::grants;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
+use crate::small_values::Payer;
 use crate::storage::audit::{Act, By, Entry};
 use crate::storage::grants::GrantId;
 
@@ -74,11 +75,11 @@ fn betrayed_key(grant: GrantId) -> Key {
 /// Writes a code.
 ///
 /// # Errors
-/// 503 when the key-value store does not answer.
+/// 429 when the user has left too much behind; 503 when the key-value store does not answer.
 pub async fn write(service: &AuthService, code: &Code) -> Result<String, Problem> {
     let text = random_text();
     let value = serde_json::to_vec(code).map_err(Problem::internal)?;
-    service.key_values.put(&code_key(&text), &value, CODE_TTL).await?;
+    service.key_values.put(&code_key(&text), &value, CODE_TTL, &Payer::User(code.user)).await?;
     Ok(text)
 }
 
@@ -91,11 +92,11 @@ pub struct Presented<'a> {
     pub key: Option<Thumbprint>,
 }
 
-/// What a code stands for, once. A second use ends what the first one gave (RFC 6749, section 4.1.2).
+/// What a code stands for, for whoever may use it. A second use ends what the first one gave (RFC 6749, section 4.1.2).
 ///
 /// # Errors
 /// `invalid_grant`; 503 when something needed does not answer.
-pub async fn redeem(service: &AuthService, text: &str, presented: &Presented<'_>, by: &By) -> Result<Code, OAuthError> {
+pub async fn find(service: &AuthService, text: &str, presented: &Presented<'_>, by: &By) -> Result<Code, OAuthError> {
     let Some(value) = service.key_values.get(&code_key(text)).await? else {
         return Err(refuse_unknown(service, text, by).await);
     };
@@ -107,12 +108,21 @@ pub async fn redeem(service: &AuthService, text: &str, presented: &Presented<'_>
         return Err(OAuthError::invalid_grant());
     }
     check_verifier(code.code_challenge.as_deref(), presented.verifier)?;
-    let first = service.key_values.claim(&used_key(text), code.grant.to_string().as_bytes(), USED_TTL).await?;
+    Ok(code)
+}
+
+/// Uses up a code that was found: once.
+///
+/// # Errors
+/// As [`find`], for a second use; 429 when the user has left too much behind.
+pub async fn use_up(service: &AuthService, text: &str, code: &Code, by: &By) -> Result<(), OAuthError> {
+    let (grant, payer) = (code.grant.to_string(), Payer::User(code.user));
+    let first = service.key_values.claim(&used_key(text), grant.as_bytes(), USED_TTL, &payer).await?;
     if !first {
         return Err(refuse_unknown(service, text, by).await);
     }
     service.key_values.remove(&code_key(text)).await?;
-    Ok(code)
+    Ok(())
 }
 
 /// Whether the code of this grant was used a second time since: what was given then must be taken back.
@@ -153,7 +163,8 @@ async fn refuse_unknown(service: &AuthService, text: &str, by: &By) -> OAuthErro
 async fn end_what_it_gave(service: &AuthService, text: &str, by: &By) -> Result<(), Problem> {
     let Some(used) = service.key_values.get(&used_key(text)).await? else { return Ok(()) };
     let Some(id) = std::str::from_utf8(&used).ok().and_then(|id| id.parse::<GrantId>().ok()) else { return Ok(()) };
-    service.key_values.put(&betrayed_key(id), b"1", CODE_TTL).await?;
+    // At most one for each code that was used, which its user has paid for.
+    service.key_values.put(&betrayed_key(id), b"1", CODE_TTL, &Payer::Platform).await?;
     if let Some(grant) = crate::storage::grants::by_id(&service.database, id).await?
         && grant.ended_at.is_none()
     {

@@ -11,7 +11,7 @@ use shared::authentication::strategy::Strategy;
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
 use shared::clock::Clock;
 use shared::config::Settings;
-use shared::key_value::KeyValueStore;
+use shared::key_value::{BudgetLimits, KeyValueStore};
 use shared::pages::Site;
 use shared::request::TrustedProxies;
 use shared::server::ServerConfig;
@@ -69,6 +69,8 @@ pub struct Config {
     pub retention: Retention,
     pub back_channel: BackChannelRules,
     pub throttle: ThrottleLimits,
+    /// What callers may leave behind.
+    pub budget: BudgetLimits,
     pub hash_threads: usize,
     pub hash_queue: usize,
     pub trusted_proxies: TrustedProxies,
@@ -164,6 +166,7 @@ impl Config {
             retention: Retention::read(settings),
             back_channel: read_back_channel(settings),
             throttle: read_throttle_limits(settings),
+            budget: BudgetLimits::read(settings),
             hash_threads: read_hash_threads(settings),
             hash_queue: settings.or("HASH_QUEUE", "64", "how many passwords may wait to be hashed"),
             trusted_proxies: TrustedProxies(settings.or(

@@ -17,6 +17,7 @@ use crate::codes::random_text;
 use crate::grants;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
+use crate::small_values::Payer;
 use crate::storage::grants::GrantId;
 
 /// How long the person may take.
@@ -104,13 +105,19 @@ fn canonical(typed: &str) -> String {
 /// A device asks to be let in.
 ///
 /// # Errors
-/// 503 when the key-value store does not answer.
-pub async fn begin(service: &AuthService, client: &Client, scope: Words, audiences: Words) -> Result<Begun, Problem> {
+/// 429 when `payer` has left too much behind; 503 when the key-value store does not answer.
+pub async fn begin(
+    service: &AuthService,
+    client: &Client,
+    scope: Words,
+    audiences: Words,
+    payer: &Payer,
+) -> Result<Begun, Problem> {
     let device_code = random_text();
     let device_hash = hash(&device_code);
     let user_code = loop {
         let code = random_user_code();
-        if service.key_values.claim(&user_key(&code), &device_hash, TTL).await? {
+        if service.key_values.claim(&user_key(&code), &device_hash, TTL, payer).await? {
             break code;
         }
     };
@@ -122,14 +129,14 @@ pub async fn begin(service: &AuthService, client: &Client, scope: Words, audienc
         user_code: user_code.clone(),
         answer: Answer::Pending,
     };
-    store(service, &device_hash, &asked).await?;
+    store(service, &device_hash, &asked, payer).await?;
     let (one, two) = user_code.split_at(LENGTH / 2);
     Ok(Begun { device_code, user_code: format!("{one}-{two}") })
 }
 
-async fn store(service: &AuthService, device_hash: &[u8], asked: &Asked) -> Result<(), Problem> {
+async fn store(service: &AuthService, device_hash: &[u8], asked: &Asked, payer: &Payer) -> Result<(), Problem> {
     let value = serde_json::to_vec(asked).map_err(Problem::internal)?;
-    Ok(service.key_values.put(&device_key(device_hash), &value, TTL).await?)
+    service.key_values.put(&device_key(device_hash), &value, TTL, payer).await
 }
 
 /// The device that shows the code that a person typed, if one waits.
@@ -168,17 +175,16 @@ pub async fn answer(
     let (session, user) = (by.session.id, by.user.id);
     asked.answer =
         if allowed { Answer::Allowed { session, user, auth_time: by.session.auth_time() } } else { Answer::Denied };
-    store(service, &device_hash, &asked).await
+    store(service, &device_hash, &asked, &Payer::User(user)).await
 }
 
-/// A device asks whether it was let in. Once it was, it is answered once.
+/// A device asks whether it was let in. Once it was, [`use_up`] makes that its one answer.
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token` (RFC 8628, section 3.5); `invalid_grant` for
 /// another client's code; 503 when the key-value store does not answer.
 pub async fn poll(service: &AuthService, client: &Client, device_code: &str) -> Result<Allowed, OAuthError> {
     let device_hash = hash(device_code);
-    let over = || OAuthError::new("expired_token", "the device code is over; begin again");
     let value = service.key_values.get(&device_key(&device_hash)).await?.ok_or_else(over)?;
     let asked: Asked = serde_json::from_slice(&value).map_err(Problem::internal)?;
     if asked.client_id != client.id {
@@ -192,11 +198,23 @@ pub async fn poll(service: &AuthService, client: &Client, device_code: &str) -> 
         Answer::Pending => Err(OAuthError::new("authorization_pending", "the person has not answered yet")),
         Answer::Denied => Err(OAuthError::new("access_denied", "the person has refused")),
         Answer::Allowed { session, user, .. } => {
-            service.key_values.take(&device_key(&device_hash)).await?.ok_or_else(over)?;
             let Asked { grant, scope, audiences, .. } = asked;
             Ok(Allowed { grant, session, user, scope, audiences })
         }
     }
+}
+
+/// Uses up a device's code that was found to be allowed: once.
+///
+/// # Errors
+/// `expired_token` for whoever comes second; 503 when the key-value store does not answer.
+pub async fn use_up(service: &AuthService, device_code: &str) -> Result<(), OAuthError> {
+    let taken = service.key_values.take(&device_key(&hash(device_code))).await?;
+    taken.map(drop).ok_or_else(over)
+}
+
+fn over() -> OAuthError {
+    OAuthError::new("expired_token", "the device code is over; begin again")
 }
 
 #[cfg(test)]

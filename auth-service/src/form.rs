@@ -17,6 +17,8 @@ use crate::oauth_error::OAuthError;
 
 /// The largest form, and the longest query: 64 KiB.
 const MAX_BYTES: usize = 64 * 1024;
+/// How much is kept of a request that waits, in bytes of JSON: names and values of all parameters together.
+pub const MOST_KEPT: usize = 4 * 1024;
 /// How many parameters a request may have.
 const MAX_PARAMETERS: usize = 100;
 /// How long a form may take to arrive.
@@ -66,10 +68,20 @@ impl Form {
         self.0.get(name).into_iter().flatten().map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The same without some parameters.
-    pub fn without(mut self, names: &[&str]) -> Self {
-        self.0.retain(|name, _| !names.contains(&name.as_str()));
-        self
+    /// What is kept of a request that waits: the parameters of these names, others are dropped.
+    ///
+    /// # Errors
+    /// They are more than [`MOST_KEPT`] together.
+    pub fn kept(mut self, names: &[&str]) -> Result<Self, TooLarge> {
+        self.0.retain(|name, _| names.contains(&name.as_str()));
+        let size =
+            |name: &String, values: &Vec<String>| serde_json::to_vec(&(name, values)).map_or(0, |text| text.len());
+        let sizes = || self.0.iter().map(|(name, values)| (size(name, values), name));
+        if sizes().map(|(size, _)| size).sum::<usize>() <= MOST_KEPT {
+            return Ok(self);
+        }
+        let largest = sizes().max().map(|(_, name)| name.clone()).unwrap_or_default();
+        Err(TooLarge { largest })
     }
 
     pub fn secret(&self, name: &str) -> Option<SecretString> {
@@ -82,6 +94,20 @@ impl Form {
     /// `invalid_request` that names it.
     pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.get(name).ok_or_else(|| OAuthError::invalid_request(format!("the parameter {name} is missing")))
+    }
+}
+
+/// The parameters of a request that has to wait are too large together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the parameter {largest} is too large: all that is kept of a request has at most {MOST_KEPT} bytes")]
+pub struct TooLarge {
+    /// The parameter that takes most.
+    pub largest: String,
+}
+
+impl From<TooLarge> for OAuthError {
+    fn from(error: TooLarge) -> Self {
+        Self::with_status(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", error.to_string())
     }
 }
 
@@ -167,6 +193,22 @@ mod tests {
         assert_eq!(error("client%5Fid=a&client_id=a"), "invalid_request");
         let form = Form::parse(b"resource=urn:a&resource=urn:b").expect("a form");
         assert_eq!(form.all("resource").collect::<Vec<_>>(), ["urn:a", "urn:b"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_known_and_bounded_and_what_is_too_large_is_named() {
+        let form = |text: &str| Form::parse(text.as_bytes()).expect("a form");
+        let names = ["state", "scope"];
+        let large = "x".repeat(MOST_KEPT);
+        let kept = form(&format!("state=a&other={large}&client_secret=s")).kept(&names).expect("little that is known");
+        assert_eq!((kept.get("state"), kept.get("other"), kept.get("client_secret")), (Some("a"), None, None));
+        let refused = |text: &str| form(text).kept(&names).err().map(|error| error.largest);
+        assert_eq!(refused(&format!("state={large}&scope=a")).as_deref(), Some("state"));
+        let half = "x".repeat(MOST_KEPT / 2);
+        assert_eq!(refused(&format!("state={half}&scope={half}y")).as_deref(), Some("scope"), "together");
+        assert_eq!(refused(&format!("state={half}")), None);
+        // What JSON writes with more bytes counts with more.
+        assert_eq!(refused(&format!("state={}", "%01".repeat(MOST_KEPT / 4))).as_deref(), Some("state"));
     }
 
     #[test]

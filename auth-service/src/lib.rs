@@ -32,12 +32,14 @@ pub mod refresh_token;
 pub mod roles;
 pub mod scopes;
 pub mod seal;
+pub mod sealed_requests;
 pub mod self_contained;
 mod service;
 pub mod session_cookie;
 mod session_owners;
 pub mod sign_in;
 pub mod signing_keys;
+pub mod small_values;
 pub mod storage;
 pub mod throttle;
 
@@ -131,11 +133,15 @@ fn reached_at(address: SocketAddr) -> SocketAddr {
 }
 
 fn readiness(service: &Arc<AuthService>, single_sign_on: &SingleSignOn) -> Readiness {
-    let (sessions, keys) = (service.sessions.clone(), service.clone());
+    let (sessions, values, keys) = (service.sessions.clone(), service.clone(), service.clone());
     let ready = Readiness::default().database(&service.database).single_sign_on(single_sign_on);
     let ready = ready.check("session store", move || {
         let sessions = sessions.clone();
         async move { sessions.ping().await.map_err(|error| error.to_string()) }
+    });
+    let ready = ready.check("store of small values", move || {
+        let values = values.clone();
+        async move { values.key_values.ping().await.map_err(|error| error.to_string()) }
     });
     ready.check("signing keys", move || {
         let missing: Vec<_> = keys.keys.missing().into_iter().map(SigningAlg::as_str).collect();

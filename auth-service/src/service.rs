@@ -10,7 +10,7 @@ use shared::authentication::strategy::{Credential, Place, Strategy};
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
 use shared::clock::Clock;
 use shared::database::Database;
-use shared::key_value::{DatabaseKeyValueStore, KeyValueStore, RedisKeyValueStore};
+use shared::key_value::{Budget, DatabaseKeyValueStore, KeyValueStore, RedisKeyValueStore};
 use shared::problem::Problem;
 use shared::redis::Redis;
 use shared::request::TrustedProxies;
@@ -28,8 +28,10 @@ use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
 use crate::scopes::ApiScopes;
 use crate::seal::MasterKeys;
+use crate::sealed_requests::SealedRequests;
 use crate::session_owners::SessionOwners;
 use crate::signing_keys::SigningKeys;
+use crate::small_values::SmallValues;
 use crate::storage::MIGRATIONS;
 use crate::storage::audit::{self, Entry};
 use crate::storage::users::UserReader;
@@ -45,7 +47,9 @@ pub struct AuthService {
     pub users: UserReader,
     pub sessions: Arc<dyn SessionStore>,
     pub owners: SessionOwners,
-    pub key_values: Arc<dyn KeyValueStore>,
+    pub key_values: SmallValues,
+    /// Requests that wait in the browser.
+    pub sealed_requests: SealedRequests,
     pub throttle: Throttle,
     pub hasher: PasswordHasher,
     pub keys: SigningKeys,
@@ -84,6 +88,7 @@ impl AuthService {
         let refresh_tokens = RefreshTokens::new(&master_keys()?);
         let database = open_database(config).await?;
         let (sessions, key_values) = open_stores(config, &database).await?;
+        let budget = Budget::new("anonymous", key_values.clone(), config.budget, config.clock.clone());
         let is_token = config.strategy.credential() == Credential::BearerToken;
         let keeps_list = is_token && config.strategy.place() == Place::Client && sessions.tells_of_endings();
         let deny_list = keeps_list.then(|| DenyList::new(key_values.clone()));
@@ -97,7 +102,8 @@ impl AuthService {
             sessions,
             owners: SessionOwners::default(),
             throttle: Throttle::new(key_values.clone(), config.throttle.clone()),
-            key_values,
+            key_values: SmallValues::new(key_values, budget),
+            sealed_requests: SealedRequests::new(&master_keys()?),
             hasher: PasswordHasher::start(config.hash_threads, config.hash_queue)?,
             keys,
             client_keys: RemoteKeys::new(fetch.clone(), config.clock.clone()),

@@ -108,7 +108,7 @@ impl Throttle {
         self.count(&Key::new("user-code", user.0.as_bytes()), self.limits.attempts_per_account).await
     }
 
-    /// Counts a failure of a client to prove who it is, for whom it named (known or not) and the address. What succeeds is
+    /// Counts a failure of a client to prove who it is, for the client (all that do not exist are "") and the address. What succeeds is
     /// not counted: a client's secret cannot be guessed, and nobody can shut a client out.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct Config {
     pub payment_deadline: Duration,
     /// How many orders of a user may be unpaid at once.
     pub unpaid_limit: UnpaidLimit,
+    /// How long an order is kept that was cancelled and never paid.
+    pub cancelled_kept: Duration,
     /// Who takes the money; `None` is the [`TestPaymentProcessor`](crate::payment::TestPaymentProcessor).
     pub payments: Option<Arc<dyn PaymentProcessor>>,
 }
@@ -73,6 +75,11 @@ impl Config {
                 "how long a placed order can be paid; afterwards it is cancelled and its stock is free again",
             ),
             unpaid_limit: unpaid_limit(settings),
+            cancelled_kept: settings.positive(
+                "CANCELLED_ORDER_RETENTION",
+                "90d",
+                "how long an order is kept that was cancelled and never paid",
+            ),
             payments: None,
         }
     }

@@ -31,6 +31,7 @@ pub struct OrderService {
     /// How long a placed order can be paid.
     pub(crate) payment_deadline: Duration,
     pub(crate) unpaid_limit: UnpaidLimit,
+    pub(crate) cancelled_kept: Duration,
 }
 
 impl OrderService {
@@ -51,6 +52,7 @@ impl OrderService {
             unpaid_limit: config.unpaid_limit,
             clock,
             database,
+            cancelled_kept: config.cancelled_kept,
         })
     }
 }

@@ -19,7 +19,8 @@ use anyhow::Context as _;
 use deadpool_redis::Connection;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation, cmd};
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{join_all, select_ok};
 use tokio::time::timeout;
 
 use self::address::Address;
@@ -32,6 +33,10 @@ use crate::session::StoreUnavailable;
 
 /// How long a call takes at the most, a new connection included.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many keys are written to find a primary of a cluster that takes writes: their slots are spread over all.
+const PROBES: usize = 16;
+const PROBE_LIFE: Duration = Duration::from_secs(1);
 
 /// The start of every script on Redis: the store's time. The first argument is how far the clock was moved.
 pub(crate) const NOW: &str = include_str!("redis/now.lua");
@@ -85,25 +90,27 @@ impl Redis {
         }
     }
 
-    /// One answer proves that Redis is there. Of a cluster one primary's will do: what the others hold is unavailable,
-    /// and a replica that is taken out of service for it could not serve the rest.
+    /// One write proves that Redis is there and takes writes: one whose memory is full (`maxmemory`) or that is a replica
+    /// still answers questions. Of a cluster one primary's will do: what the others hold is unavailable, and a replica of
+    /// the service that is taken out for it could not serve the rest.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not answer, or refuses to write.
     pub async fn ping(&self) -> Result<(), StoreUnavailable> {
-        let ping = cmd("PING");
-        measured("PING", async {
-            let answers = self.masters().await?.into_iter().map(|master| {
-                let ping = &ping;
-                async move { master.send::<()>(&Request::Command(ping), false).await }
-            });
-            let mut outcome = Err(StoreUnavailable("no server is known".to_owned()));
-            for answer in join_all(answers).await {
-                outcome = outcome.or(answer.map_err(StoreUnavailable::from));
-            }
-            outcome
-        })
-        .await
+        let count = match &self.0 {
+            Deployment::Machine(_) => 1,
+            Deployment::Cluster(_) => PROBES,
+        };
+        let probes = (0..count).map(|number| {
+            let probe = async move {
+                let key = format!("roam:probe:{number}");
+                let mut write = cmd("SET");
+                write.arg(&key).arg("").arg("PX").arg(PROBE_LIFE.as_secs() * 1_000);
+                self.send::<()>(Slot::of(&key), &Request::Command(&write)).await
+            };
+            probe.boxed()
+        });
+        measured("SET", async { select_ok(probes).await.map(|((), _)| ()) }).await
     }
 
     /// Refuses a Redis that may drop keys when its memory is full: it would lose revocations and sessions. Asks the master,

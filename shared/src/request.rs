@@ -4,6 +4,7 @@
 mod network;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Once;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -163,6 +164,9 @@ impl TrustedProxies {
     pub fn address_of(&self, request: &HttpRequest) -> Option<IpAddr> {
         let trusted = |address: &IpAddr| self.0.iter().any(|network| network.contains(address));
         let mut address = canonical(request.peer_addr()?.ip());
+        if !trusted(&address) && request.headers().contains_key("x-forwarded-for") {
+            tell_of_a_proxy_without_trust(address);
+        }
         let headers = request.headers().get_all("x-forwarded-for");
         let hops: Vec<&[u8]> = headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).collect();
         for hop in hops.into_iter().rev() {
@@ -173,6 +177,19 @@ impl TrustedProxies {
         }
         Some(address)
     }
+}
+
+/// Once for each process: behind a proxy that is not trusted, all callers look like one, and share one limit. A caller may
+/// send the header to bring the line about, which costs one line.
+fn tell_of_a_proxy_without_trust(sender: IpAddr) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!(
+            %sender,
+            "a request names another address in X-Forwarded-For, and TRUSTED_PROXIES does not name its sender: \
+             if that is a gateway of yours, all callers behind it count as one"
+        );
+    });
 }
 
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.

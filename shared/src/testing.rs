@@ -1,6 +1,10 @@
 //! Databases and Redis of their own for tests: real ones, named by `TEST_POSTGRES_URL` and `TEST_REDIS_URL`, which
 //! `cargo xtask test` sets. Without them a test is left out, aloud; with `ROAM_REQUIRE_SERVERS=1` it fails instead.
 
+pub mod flood;
+#[cfg(feature = "database")]
+pub mod tables;
+
 /// The URL of a fresh, empty PostgreSQL database, or `None` where no server is at hand.
 ///
 /// # Panics

@@ -20,7 +20,7 @@ pub struct RequestedClaims {
 /// How one claim was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub essential: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,

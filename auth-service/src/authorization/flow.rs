@@ -1,11 +1,13 @@
-//! A request that waits for a person. It is kept for half an hour under a random id, and bound to the browser that brought
-//! it: another browser that learns the id gets nowhere (login CSRF).
+//! A request that waits for a person, for half an hour. It is sealed into its id, which the browser carries from page to
+//! page, and bound to the browser that brought it: another browser that learns the id gets nowhere (login CSRF). Only
+//! what somebody who is signed in has done to it is kept here, and that it was answered.
 
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite};
 use aws_lc_rs::constant_time;
+use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use shared::key_value::Key;
@@ -21,11 +23,13 @@ use crate::clients::{self, Client};
 use crate::codes::{random_text, sha256};
 use crate::grants;
 use crate::scopes::Words;
+use crate::sealed_requests::Kind;
+use crate::small_values::Payer;
 
 /// How long a person may take.
 const TTL: Duration = Duration::from_secs(30 * 60);
 
-/// A request that waits, as it is kept.
+/// A request that waits, as it is sealed and kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Waiting {
     request: AuthorizationRequest,
@@ -44,12 +48,19 @@ pub struct Flow {
     pub id: String,
     pub client: Client,
     waiting: Waiting,
+    ends_at: Timestamp,
     /// The client may have nothing any more of what it asked for.
     nothing_is_left: bool,
 }
 
+/// What a person has done to the request.
 fn key(id: &str) -> Key {
     Key::new("authorization", id.as_bytes())
+}
+
+/// The request was answered.
+fn answered_key(id: &str) -> Key {
+    Key::new("answered_authorization", id.as_bytes())
 }
 
 fn cookie_name(service: &AuthService) -> &'static str {
@@ -57,11 +68,11 @@ fn cookie_name(service: &AuthService) -> &'static str {
 }
 
 impl Flow {
-    /// Keeps a request until the person is done. Answers its id, and the cookie that binds it to the browser.
+    /// Seals a request until the person is done. Answers its id, and the cookie that binds it to the browser.
     ///
     /// # Errors
-    /// 503 when the key-value store does not answer.
-    pub async fn begin(
+    /// 400 `request_too_large`.
+    pub fn begin(
         service: &AuthService,
         http: &HttpRequest,
         request: AuthorizationRequest,
@@ -73,8 +84,7 @@ impl Flow {
         let secret = known.unwrap_or_else(random_text);
         let browser_hash = sha256(&secret);
         let waiting = Waiting { request, browser_hash, started_at, selected: None, consented: None, refused: false };
-        let id = random_text();
-        store(service, &id, &waiting).await?;
+        let id = service.sealed_requests.seal(Kind::Authorization, &waiting, service.clock.now() + TTL)?;
         let cookie = Cookie::build(cookie_name(service), secret).path("/").http_only(true).same_site(SameSite::Lax);
         Ok((id, cookie.secure(service.cookie_secure).finish()))
     }
@@ -85,20 +95,31 @@ impl Flow {
     /// # Errors
     /// 503 when a store does not answer.
     pub async fn find(service: &AuthService, http: &HttpRequest, id: &str) -> Result<Option<Self>, Problem> {
-        let Some(value) = service.key_values.get(&key(id)).await? else { return Ok(None) };
-        let mut waiting: Waiting = serde_json::from_slice(&value).map_err(Problem::internal)?;
+        let now = service.clock.now();
+        let Some((ends_at, sealed)) = service.sealed_requests.open::<Waiting>(Kind::Authorization, id, now) else {
+            return Ok(None);
+        };
         let ours = |secret: &str| {
-            constant_time::verify_slices_are_equal(sha256(secret).as_bytes(), waiting.browser_hash.as_bytes()).is_ok()
+            constant_time::verify_slices_are_equal(sha256(secret).as_bytes(), sealed.browser_hash.as_bytes()).is_ok()
         };
         if !cookies_named(http.headers(), cookie_name(service)).any(ours) {
             return Ok(None);
         }
+        let (key, answered_key) = (key(id), answered_key(id));
+        let (kept, answered) = try_join(service.key_values.get(&key), service.key_values.get(&answered_key)).await?;
+        if answered.is_some() {
+            return Ok(None);
+        }
+        let mut waiting = match kept {
+            Some(value) => serde_json::from_slice(&value).map_err(Problem::internal)?,
+            None => sealed,
+        };
         let Some(client) = clients::find(service, &waiting.request.to.client_id).await? else { return Ok(None) };
         let request = &mut waiting.request;
         let left = grants::left(service, &client, &request.scope, &request.audiences);
         let nothing_is_left = left.is_none();
         (request.scope, request.audiences) = left.unwrap_or_default();
-        Ok(Some(Self { id: id.to_owned(), client, waiting, nothing_is_left }))
+        Ok(Some(Self { id: id.to_owned(), client, waiting, ends_at, nothing_is_left }))
     }
 
     pub fn request(&self) -> &AuthorizationRequest {
@@ -143,33 +164,37 @@ impl Flow {
     /// Notes that the person wants to go on with this account.
     ///
     /// # Errors
-    /// 503 when the key-value store does not answer.
+    /// 429 when the user has left too much behind; 503 when the key-value store does not answer.
     pub async fn select_account(mut self, service: &AuthService, user: UserId) -> Result<(), Problem> {
         self.waiting.selected = Some(user);
-        store(service, &self.id, &self.waiting).await
+        self.keep(service, user).await
     }
 
     /// Notes what the person said to what the client asks for. Who allows it, and for how long, is the caller's to write
     /// down.
     ///
     /// # Errors
-    /// 503 when the key-value store does not answer.
+    /// 429 when the user has left too much behind; 503 when the key-value store does not answer.
     pub async fn consent(mut self, service: &AuthService, user: UserId, allowed: bool) -> Result<(), Problem> {
         self.waiting.consented = allowed.then_some(user);
         self.waiting.refused = !allowed;
-        store(service, &self.id, &self.waiting).await
+        self.keep(service, user).await
     }
 
-    /// The request is answered: nobody answers it again. Of several at once, one gets `true`.
+    /// The request of this user is answered: nobody answers it again. Of several at once, one gets `true`.
     ///
     /// # Errors
-    /// 503 when the key-value store does not answer.
-    pub async fn end(&self, service: &AuthService) -> Result<bool, Problem> {
-        Ok(service.key_values.take(&key(&self.id)).await?.is_some())
+    /// 429 when the user has left too much behind; 503 when the key-value store does not answer.
+    pub async fn end(&self, service: &AuthService, user: UserId) -> Result<bool, Problem> {
+        let rest = self.ends_at.since(service.clock.now());
+        let first = service.key_values.claim(&answered_key(&self.id), b"", rest, &Payer::User(user)).await?;
+        service.key_values.remove(&key(&self.id)).await?;
+        Ok(first)
     }
-}
 
-async fn store(service: &AuthService, id: &str, waiting: &Waiting) -> Result<(), Problem> {
-    let value = serde_json::to_vec(waiting).map_err(Problem::internal)?;
-    Ok(service.key_values.put(&key(id), &value, TTL).await?)
+    async fn keep(&self, service: &AuthService, user: UserId) -> Result<(), Problem> {
+        let value = serde_json::to_vec(&self.waiting).map_err(Problem::internal)?;
+        let rest = self.ends_at.since(service.clock.now());
+        service.key_values.put(&key(&self.id), &value, rest, &Payer::User(user)).await
+    }
 }

@@ -12,6 +12,30 @@ use crate::scopes::{ApiScopes, Words};
 
 /// The longest `state` and `nonce`, in bytes.
 const LONGEST: usize = 2048;
+/// The parameters of a request. Others mean nothing here, and are dropped.
+pub const PARAMETERS: [&str; 21] = [
+    "acr_values",
+    "claims",
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "dpop_jkt",
+    "id_token_hint",
+    "login_hint",
+    "max_age",
+    "nonce",
+    "prompt",
+    "redirect_uri",
+    "registration",
+    "request",
+    "request_uri",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "ui_locales",
+];
 /// A resource's name begins with it (RFC 8707): `urn:roam:SERVICE`.
 pub const RESOURCE_PREFIX: &str = "urn:roam:";
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use shared::calls;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::MissedTickBehavior;
 use url::Url;
 
@@ -21,52 +21,44 @@ use crate::storage::outbox::{self, Delivery};
 
 /// How often is looked for what others have left, or what is due again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How many calls of one client are under way at once, and of all: of this replica's.
+/// How many calls are under way at once at this replica: of one client, and of all.
 const LANE: usize = 4;
 const ALL_LANES: usize = 128;
+/// The same of clients that have registered themselves: however many there are and however slow they are, those of
+/// administrators have the rest.
+const OWN_CLAIM_LANE: usize = 2;
+const ALL_OWN_CLAIM_LANES: usize = 32;
 /// How much longer than a call a replica has a delivery for itself.
 const LEASE_MARGIN: Duration = Duration::from_secs(15);
 
-/// Calls under way, by client.
+/// Calls under way.
 #[derive(Default)]
 struct Lanes {
-    calls: JoinSet<String>,
-    by_client: HashMap<String, usize>,
+    calls: JoinSet<()>,
+    /// Whom each call tells, and whether that client has registered itself.
+    told: HashMap<task::Id, (String, bool)>,
 }
 
 impl Lanes {
-    fn free(&self, client: &str) -> usize {
-        let in_lane = LANE - self.by_client.get(client).copied().unwrap_or(0).min(LANE);
-        in_lane.min(ALL_LANES.saturating_sub(self.calls.len()))
+    /// How many calls of a client may begin.
+    fn free(&self, client: &str, own_claim: bool) -> usize {
+        let (lane, lanes) = if own_claim { (OWN_CLAIM_LANE, ALL_OWN_CLAIM_LANES) } else { (LANE, ALL_LANES) };
+        let of_client = self.told.values().filter(|(told, _)| told == client).count();
+        let of_its_kind = self.told.values().filter(|(_, told)| *told || !own_claim).count();
+        lane.saturating_sub(of_client).min(lanes.saturating_sub(of_its_kind))
     }
 
-    fn begin(&mut self, client: String, call: impl Future<Output = ()> + Send + 'static) {
-        *self.by_client.entry(client.clone()).or_default() += 1;
-        self.calls.spawn(async move {
-            call.await;
-            client
-        });
+    fn begin(&mut self, client: String, own_claim: bool, call: impl Future<Output = ()> + Send + 'static) {
+        let id = self.calls.spawn(call).id();
+        self.told.insert(id, (client, own_claim));
     }
 
     /// Waits for a call to end, and clears away all that have.
     async fn one_ended(&mut self) {
-        let mut ended = self.calls.join_next().await;
+        let mut ended = self.calls.join_next_with_id().await;
         while let Some(call) = ended {
-            match call {
-                Ok(client) => self.end(&client),
-                // Nobody knows whose it was.
-                Err(_) => self.by_client.clear(),
-            }
-            ended = self.calls.try_join_next();
-        }
-    }
-
-    fn end(&mut self, client: &str) {
-        if let Some(count) = self.by_client.get_mut(client) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_client.remove(client);
-            }
+            self.told.remove(&call.map_or_else(|failed| failed.id(), |(id, ())| id));
+            ended = self.calls.try_join_next_with_id();
         }
     }
 }
@@ -100,8 +92,8 @@ async fn measure_queue(service: &AuthService) {
 async fn begin_what_is_due(service: &Arc<AuthService>, lanes: &mut Lanes) -> Result<(), sqlx::Error> {
     let now = service.clock.now();
     let until = now + service.back_channel.rules.patience + LEASE_MARGIN;
-    for client in outbox::clients_to_tell(&service.database, now).await? {
-        let free = lanes.free(&client);
+    for (client, own_claim) in outbox::clients_to_tell(&service.database, now).await? {
+        let free = lanes.free(&client, own_claim);
         if free == 0 {
             continue;
         }
@@ -110,7 +102,7 @@ async fn begin_what_is_due(service: &Arc<AuthService>, lanes: &mut Lanes) -> Res
             let service = service.clone();
             let name = service.own_audience();
             let work = async move { calls::task("tell a client of a logout", attempt(&service, &delivery)).await };
-            lanes.begin(client.clone(), calls::in_service(name, work));
+            lanes.begin(client.clone(), own_claim, calls::in_service(name, work));
         }
     }
     Ok(())

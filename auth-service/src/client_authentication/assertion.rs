@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -13,6 +14,7 @@ use shared::key_value::Key;
 use crate::AuthService;
 use crate::clients::{AssertionAlg, Client};
 use crate::oauth_error::OAuthError;
+use crate::small_values::Payer;
 
 /// The largest assertion that is looked at: 8 KiB.
 const MAX_BYTES: usize = 8 * 1024;
@@ -100,15 +102,20 @@ impl Assertion {
         &self.claims.sub
     }
 
-    /// Whether it proves that `client` sends this request, to the endpoint at `path`. A second time, it proves nothing.
+    /// Whether it proves that `client` sends this request. A second time, it proves nothing.
     ///
     /// # Errors
-    /// 503: nothing can be remembered, so nothing is believed.
-    pub(super) async fn proves(&self, service: &AuthService, client: &Client, path: &str) -> Result<bool, OAuthError> {
+    /// 429 when a client that registered itself has left too much behind; 503: nothing can be remembered, so nothing is believed.
+    pub(super) async fn proves(
+        &self,
+        service: &AuthService,
+        client: &Client,
+        http: &HttpRequest,
+    ) -> Result<bool, OAuthError> {
         let (now, expires_at) = (service.clock.now(), Timestamp::from_seconds(self.claims.exp.0));
         let registered = client.metadata.token_endpoint_auth_signing_alg;
         if registered.is_some_and(|registered| registered != self.alg)
-            || !self.is_for(&service.issuer, path)
+            || !self.is_for(&service.issuer, http.path())
             || !self.is_timely(now, expires_at)
         {
             return Ok(false);
@@ -119,7 +126,8 @@ impl Assertion {
             return Ok(false);
         }
         let once = Key::new("client-assertion", format!("{} {}", client.id, self.claims.jti).as_bytes());
-        Ok(service.key_values.claim(&once, b"", expires_at.since(now) + CLOCK_SKEW).await?)
+        let payer = Payer::client(service, client, http);
+        Ok(service.key_values.claim(&once, b"", expires_at.since(now) + CLOCK_SKEW, &payer).await?)
     }
 
     /// Whether it names the issuer, the token endpoint or the endpoint that it was sent to, and nobody else: others could

@@ -60,6 +60,15 @@ pub(super) enum Throttled {
     Throttled(Problem),
 }
 
+/// Too much was left behind.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its documentation is used")]
+pub(super) enum OverBudget {
+    /// `too_many_requests`: try again after `Retry-After` seconds.
+    #[response(status = 429, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds")))]
+    OverBudget(Problem),
+}
+
 /// Not an administrator, or not from an allowed network.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its documentation is used")]

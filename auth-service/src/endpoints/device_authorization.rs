@@ -12,6 +12,7 @@ use crate::clients::GrantType;
 use crate::device_grant::{self, INTERVAL, TTL};
 use crate::form::Form;
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
+use crate::small_values::Payer;
 
 #[derive(Serialize, ToSchema)]
 struct DeviceAuthorization {
@@ -38,7 +39,7 @@ struct DeviceAuthorization {
         (status = 400, description = "`invalid_request`, `invalid_scope`, `invalid_target`, `unauthorized_client`", body = OAuthErrorBody),
         (status = 401, description = "`invalid_client`", body = OAuthErrorBody),
         (status = 408, description = "The form did not arrive in time", body = OAuthErrorBody),
-        (status = 413, description = "The form is too large", body = OAuthErrorBody),
+        (status = 413, description = "The form is too large, or its parameters have more than 4 KiB together; the description names the largest", body = OAuthErrorBody),
         (status = 415, description = "The body is no form", body = OAuthErrorBody),
         (status = 429, description = "`slow_down`", body = OAuthErrorBody),
         (status = 503, description = "`temporarily_unavailable`", body = OAuthErrorBody),
@@ -54,9 +55,11 @@ pub(super) async fn device_authorization(
     if !client.allows_grant(GrantType::DeviceCode) {
         return Err(OAuthError::new("unauthorized_client", "the client is not registered for the device grant"));
     }
+    let form = form.kept(&request::PARAMETERS)?;
     let scope = request::read_scope(&form, &client, &service.api_scopes)?;
     let audiences = request::read_audiences(&form, &scope, &service.api_scopes, service.own_audience())?;
-    let begun = device_grant::begin(&service, &client, scope, audiences).await?;
+    let payer = Payer::client(&service, &client, &http);
+    let begun = device_grant::begin(&service, &client, scope, audiences, &payer).await?;
     let verification_uri = format!("{}/device", service.issuer.trim_end_matches('/'));
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(DeviceAuthorization {
         verification_uri_complete: format!("{verification_uri}?user_code={}", begun.user_code),

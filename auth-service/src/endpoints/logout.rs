@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use shared::key_value::Key;
 use shared::problem::Problem;
 use shared::session::EndReason;
 use url::form_urlencoded;
@@ -14,10 +13,10 @@ use super::authorize::with_query;
 use super::origin::Origin;
 use crate::AuthService;
 use crate::browser_session::{self, BrowserSession};
-use crate::codes::random_text;
 use crate::form::Form;
 use crate::logout_request::{LogoutRequest, Sender, Step};
 use crate::oauth_error::OAuthError;
+use crate::sealed_requests::Kind;
 use crate::storage::audit::{Actor, By};
 use crate::{clients, end_session, id_token};
 
@@ -54,7 +53,7 @@ pub(super) async fn log_out(
 ) -> Result<HttpResponse, Problem> {
     let form = Form::parse(http.query_string().as_bytes()).map_err(unreadable)?;
     let (id, request) = match form.get("request") {
-        Some(id) => (Some(id.to_owned()), waiting(&service, id).await?),
+        Some(id) => (Some(id.to_owned()), waiting(&service, id)?),
         None => (None, read(&service, &form).await?),
     };
     let session = browser_session::find(&service, &http).await?;
@@ -64,7 +63,7 @@ pub(super) async fn log_out(
             Ok(leave(&service, &request, false, true))
         }
         (Step::Ask, _) => {
-            let id = if let Some(id) = id { id } else { keep(&service, &request).await? };
+            let id = if let Some(id) = id { id } else { seal(&service, &request)? };
             Ok(see_other(&to(QUESTION, &id, request.ui_locales.as_deref())))
         }
         _ => Ok(leave(&service, &request, false, false)),
@@ -94,7 +93,7 @@ pub(super) async fn log_out_by_form(
     use actix_web::FromRequest as _;
     let form = Form::from_request(&http, &mut payload.into_inner()).await.map_err(unreadable)?;
     let request = read(&service, &form).await?;
-    let id = keep(&service, &request).await?;
+    let id = seal(&service, &request)?;
     Ok(see_other(&to("/oauth2/logout", &id, None)))
 }
 
@@ -108,20 +107,15 @@ pub(super) async fn agreed(
     http: &HttpRequest,
     id: &str,
 ) -> Result<HttpResponse, Problem> {
-    let request = waiting(service, id).await?;
+    let request = waiting(service, id)?;
     if let Some(session) = browser_session::find(service, http).await? {
         end(service, origin, &session).await?;
     }
-    service.key_values.remove(&key(id)).await?;
     Ok(leave(service, &request, true, true))
 }
 
 fn unreadable(error: OAuthError) -> Problem {
     Problem::new(error.status(), "invalid_request", error.description)
-}
-
-fn key(id: &str) -> Key {
-    Key::new("logout", id.as_bytes())
 }
 
 async fn read(service: &AuthService, form: &Form) -> Result<LogoutRequest, Problem> {
@@ -142,21 +136,19 @@ async fn read(service: &AuthService, form: &Form) -> Result<LogoutRequest, Probl
     LogoutRequest::read(form, Sender::Named(&client)).map_err(refused)
 }
 
-async fn keep(service: &AuthService, request: &LogoutRequest) -> Result<String, Problem> {
-    let id = random_text();
-    let value = serde_json::to_vec(request).map_err(Problem::internal)?;
-    service.key_values.put(&key(&id), &value, TTL).await?;
-    Ok(id)
+/// The request as a text that the browser brings again.
+fn seal(service: &AuthService, request: &LogoutRequest) -> Result<String, Problem> {
+    service.sealed_requests.seal(Kind::Logout, request, service.clock.now() + TTL)
 }
 
 /// A request that waits. It is bound to no browser: it says nothing that its sender did not know, and ends nothing by itself.
 ///
 /// # Errors
-/// 400 `logout_over`; 503 when the key-value store does not answer.
-pub(super) async fn waiting(service: &AuthService, id: &str) -> Result<LogoutRequest, Problem> {
+/// 400 `logout_over`.
+pub(super) fn waiting(service: &AuthService, id: &str) -> Result<LogoutRequest, Problem> {
     let over = || Problem::bad_request("logout_over", "this sign-out is over; begin it again");
-    let value = service.key_values.get(&key(id)).await?.ok_or_else(over)?;
-    serde_json::from_slice(&value).map_err(Problem::internal)
+    let opened = service.sealed_requests.open(Kind::Logout, id, service.clock.now());
+    opened.map(|(_, request)| request).ok_or_else(over)
 }
 
 async fn end(service: &AuthService, origin: &Origin, session: &BrowserSession) -> Result<(), Problem> {

@@ -1,6 +1,8 @@
 //! Clients that are to be told of the end of a session, until they were told: written together with that end, claimed by one
 //! replica at a time, and kept for a person where a client would not listen.
 
+use std::collections::BTreeMap;
+
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction};
 use shared::session::UserId;
@@ -77,18 +79,24 @@ pub async fn insert(transaction: &mut Transaction, new: &Delivery) -> Result<(),
     })
 }
 
-/// The clients that are to be told of something now.
+/// The clients that are to be told of something now, and whether one has registered itself ([`Delivery::own_claim`], of any
+/// of its deliveries).
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn clients_to_tell(database: &Database, now: Timestamp) -> Result<Vec<String>, sqlx::Error> {
-    let clients: Vec<(String,)> = on_database!(database, |pool| {
-        sqlx::query_as("SELECT DISTINCT client_id FROM logout_deliveries WHERE dead_at IS NULL AND next_at <= $1")
-            .bind(now)
-            .fetch_all(pool)
-            .await
+pub async fn clients_to_tell(database: &Database, now: Timestamp) -> Result<BTreeMap<String, bool>, sqlx::Error> {
+    let clients: Vec<(String, bool)> = on_database!(database, |pool| {
+        sqlx::query_as(
+            "SELECT DISTINCT client_id, own_claim FROM logout_deliveries WHERE dead_at IS NULL AND next_at <= $1",
+        )
+        .bind(now)
+        .fetch_all(pool)
+        .await
     })?;
-    Ok(clients.into_iter().map(|(id,)| id).collect())
+    Ok(clients.into_iter().fold(BTreeMap::new(), |mut known, (id, own_claim)| {
+        *known.entry(id).or_default() |= own_claim;
+        known
+    }))
 }
 
 /// Takes deliveries of a client that are due, and counts the attempt. Nobody else takes them before `until`.

@@ -78,6 +78,8 @@ impl Place {
             // All tests come from one address.
             ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
             ("REGISTRATIONS_PER_ADDRESS", "100000"),
+            ("ANONYMOUS_BYTES_PER_NETWORK", "1000000000"),
+            ("ANONYMOUS_BYTES", "1000000000"),
             ("HASH_QUEUE", "512"),
         ];
         pairs.extend(self.redis_url.as_deref().map(|url| ("REDIS_URL", url)));

@@ -8,6 +8,7 @@ mod attacks;
 mod attacks_on_codes;
 mod audit;
 mod back_channel;
+mod bounds;
 mod browser;
 mod client_administration;
 mod client_authentication;

@@ -599,7 +599,7 @@ async fn a_delivery_comes_back_as_it_was_and_is_claimed_by_one(database: Databas
     }
     assert_eq!(outbox::count_waiting(&database).await.unwrap(), 9);
     assert!(outbox::clients_to_tell(&database, at(-1)).await.unwrap().is_empty());
-    assert_eq!(outbox::clients_to_tell(&database, at(0)).await.unwrap(), ["shop"]);
+    assert_eq!(outbox::clients_to_tell(&database, at(0)).await.unwrap(), [("shop".to_owned(), false)].into());
     let claims = (0..4).map(|_| outbox::claim(&database, "shop", at(5), at(50), 9));
     let mut claimed: Vec<_> = crate::harness::all(claims).await.into_iter().flat_map(Result::unwrap).collect();
     claimed.sort_by_key(|delivery| left.iter().position(|it| it.id == delivery.id));
@@ -607,7 +607,10 @@ async fn a_delivery_comes_back_as_it_was_and_is_claimed_by_one(database: Databas
         left[..6].iter().map(|delivery| Delivery { attempts: 1, next_at: at(50), ..delivery.clone() }).collect();
     assert_eq!(claimed, expected, "each once, as it was left, and none that is not due");
     assert_eq!(outbox::claim(&database, "shop", at(7), at(50), 1).await.unwrap().len(), 1, "at most so many");
-    assert_eq!(outbox::clients_to_tell(&database, at(6)).await.unwrap(), ["desk"]);
+    assert_eq!(outbox::clients_to_tell(&database, at(6)).await.unwrap(), [("desk".to_owned(), false)].into());
+    leave(&database, &Delivery { own_claim: true, ..delivery("desk", 3) }).await;
+    let known = outbox::clients_to_tell(&database, at(6)).await.unwrap();
+    assert_eq!(known, [("desk".to_owned(), true)].into(), "one that registered itself, by any of its deliveries");
     assert_eq!(outbox::claim(&database, "shop", at(50), at(99), 99).await.unwrap().len(), 8, "a lease that is over");
 }
 

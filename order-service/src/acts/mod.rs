@@ -4,6 +4,7 @@
 mod cancel;
 mod pay;
 mod place;
+mod prune;
 pub mod recover;
 
 use std::time::Duration;

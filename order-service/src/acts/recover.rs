@@ -10,7 +10,6 @@ use shared::problem::Problem;
 use crate::OrderService;
 use crate::rules::order::Order;
 use crate::rules::order_status::{OrderStatus, Step};
-use crate::rules::recovery::FAILED_KEPT;
 use crate::storage::{deadlines, orders};
 
 /// How many orders are looked at in one go.
@@ -55,7 +54,7 @@ impl OrderService {
                 break;
             }
         }
-        orders::forget_failed(&self.database, self.clock.now() - FAILED_KEPT).await?;
+        self.prune().await?;
         Ok(leased)
     }
 

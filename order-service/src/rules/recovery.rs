@@ -13,6 +13,9 @@ pub const PLACING_PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// How long a failed attempt is kept.
 pub const FAILED_KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a declined payment is kept in the test processor's books: longer than any payment is under way.
+pub const DECLINED_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 /// How long to wait after so many failures in a row: 1, 2, 4 seconds, at most a minute.
 pub fn back_off(failures: u32) -> Duration {
     Duration::from_secs(1_u64.checked_shl(failures).unwrap_or(u64::MAX).clamp(1, 60))

@@ -75,3 +75,20 @@ pub async fn refund(database: &Database, order_id: Uuid, now: Timestamp) -> Resu
         .map(|_| ())
     })
 }
+
+/// Forgets at most `limit` charges that were declined before `before`; answers how many. Money that was taken stays on
+/// record.
+pub async fn forget_declined(database: &Database, before: Timestamp, limit: u32) -> Result<u64, Error> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM test_charges WHERE outcome = 'declined' AND (order_id, attempt) IN \
+             (SELECT order_id, attempt FROM test_charges WHERE outcome = 'declined' AND charged_at < $1 \
+              ORDER BY charged_at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+    })
+}

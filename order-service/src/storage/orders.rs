@@ -221,13 +221,33 @@ pub async fn due(database: &Database, now: Timestamp, limit: u32) -> Result<Vec<
     rows.into_iter().map(Order::try_from).collect()
 }
 
-/// Forgets failed attempts from before `before`; answers how many.
-pub async fn forget_failed(database: &Database, before: Timestamp) -> Result<u64, Error> {
+/// Forgets at most `limit` failed attempts from before `before`; answers how many.
+pub async fn forget_failed(database: &Database, before: Timestamp, limit: u32) -> Result<u64, Error> {
     on_database!(database, |pool| {
-        sqlx::query("DELETE FROM orders WHERE status = 'failed' AND created_at < $1")
-            .bind(before)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected())
+        sqlx::query(
+            "DELETE FROM orders WHERE status = 'failed' AND id IN \
+             (SELECT id FROM orders WHERE status = 'failed' AND created_at < $1 ORDER BY created_at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+    })
+}
+
+/// Forgets at most `limit` orders that were cancelled before `before` and never paid; answers how many.
+pub async fn forget_given_up(database: &Database, before: Timestamp, limit: u32) -> Result<u64, Error> {
+    on_database!(database, |pool| {
+        sqlx::query(
+            "DELETE FROM orders WHERE status = 'cancelled' AND paid_at IS NULL AND id IN \
+             (SELECT id FROM orders WHERE status = 'cancelled' AND paid_at IS NULL AND cancelled_at < $1 \
+              ORDER BY cancelled_at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
     })
 }

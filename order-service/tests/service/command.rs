@@ -35,9 +35,16 @@ fn config_lists_every_setting_and_no_secret() {
     let output = order_service(&["config"], &settings).output().unwrap();
     let text = text(&output);
     assert!(output.status.success(), "{text}");
-    for name in
-        ["ORDER_ADDR", "ISSUER", "JWKS_URL", "CART_URL", "ACCESS_TOKEN_TTL", "STEP_UP_AFTER", "SESSION_STRATEGY"]
-    {
+    for name in [
+        "ORDER_ADDR",
+        "ISSUER",
+        "JWKS_URL",
+        "CART_URL",
+        "ACCESS_TOKEN_TTL",
+        "STEP_UP_AFTER",
+        "SESSION_STRATEGY",
+        "CANCELLED_ORDER_RETENTION",
+    ] {
         assert!(text.contains(name), "{name} is missing: {text}");
     }
     assert!(!text.contains("hunter2") && !text.contains(CHECKOUT_SECRET), "{text}");

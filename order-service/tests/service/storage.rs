@@ -301,7 +301,7 @@ async fn only_failed_attempts_are_forgotten(tables: Tables) {
     for failed in [&old, &young] {
         tables.step(failed, Step::Fail, 51).await.unwrap();
     }
-    assert_eq!(orders::forget_failed(&tables.database, at(50)).await.unwrap(), 1);
+    assert_eq!(orders::forget_failed(&tables.database, at(50), 9).await.unwrap(), 1);
     assert_eq!(orders::load(&tables.database, old.id).await.unwrap(), None);
     for order in kept.iter().chain([&young]) {
         tables.load(order).await;

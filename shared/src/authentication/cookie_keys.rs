@@ -54,12 +54,17 @@ impl CookieKeys {
         Self([key.into()].into())
     }
 
+    /// Keys that were derived from others; at least one.
+    pub fn of(keys: impl Iterator<Item = [u8; KEY_LEN]>) -> Self {
+        Self(keys.map(|key| key.to_vec().into()).collect())
+    }
+
     /// Seals with the first key, as base64url. `context` names what it is; it is not kept, and [`CookieKeys::open`] needs
     /// the same.
     ///
     /// Each text has a key and a nonce of its own, derived from a random salt: under one key, random nonces of 96 bits
     /// would be exhausted after 2^32 cookies, which is some weeks of a large shop.
-    pub(crate) fn seal(&self, context: &str, text: &[u8]) -> String {
+    pub fn seal(&self, context: &str, text: &[u8]) -> String {
         let mut salt = [0; SALT_LEN];
         aws_lc_rs::rand::fill(&mut salt).expect("the system gives random bytes");
         let (key, nonce) = derive(&self.0[0], &salt);
@@ -70,7 +75,7 @@ impl CookieKeys {
     }
 
     /// What was sealed, or nothing where no key opens it: it was sealed with another key, for another context, or changed.
-    pub(crate) fn open(&self, context: &str, sealed: &str) -> Option<Vec<u8>> {
+    pub fn open(&self, context: &str, sealed: &str) -> Option<Vec<u8>> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (version, rest) = bytes.split_first()?;
         let (salt, text) = rest.split_at_checked(SALT_LEN).filter(|_| *version == VERSION)?;

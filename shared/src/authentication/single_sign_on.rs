@@ -23,7 +23,7 @@ use crate::calls;
 use crate::clock::Clock;
 use crate::problem::Problem;
 use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable};
-use crate::token::dpop::{self, ProofError, ProvenRequest, SeenProofs};
+use crate::token::dpop::{self, Proof, ProofError, ProvenRequest, SeenProofs};
 use crate::token::{KeySet, SharedSecret, Thumbprint, TokenError, VerifiedToken, Verifier};
 
 /// How long a sensitive request waits for the session store.
@@ -261,23 +261,28 @@ impl SingleSignOn {
         scope: Option<&'a str>,
     ) -> Result<VerifiedToken, Refusal<'a>> {
         let token = self.unrevoked(verdict).map_err(|error| Refusal::Token(error, scheme))?;
-        match (scheme, token.bound_to()) {
-            (Scheme::Bearer, None) => {}
+        let proof = match (scheme, token.bound_to()) {
+            (Scheme::Bearer, None) => None,
             (Scheme::Bearer, Some(_)) => {
                 let wanted = if self.takes_proofs() { Scheme::Dpop } else { Scheme::Bearer };
                 return Err(Refusal::Token(TokenError::BoundToKey, wanted));
             }
             (Scheme::Dpop, None) => return Err(Refusal::Token(TokenError::NotBoundToKey, scheme)),
-            (Scheme::Dpop, Some(key)) => self.prove(request, text, key).map_err(Refusal::Proof)?,
+            (Scheme::Dpop, Some(key)) => Some(self.prove(request, text, key).map_err(Refusal::Proof)?),
+        };
+        if let Some(word) = scope.filter(|word| !token.scope().contains(*word)) {
+            return Err(Refusal::Scope(word, scheme));
         }
-        match scope.filter(|word| !token.scope().contains(*word)) {
-            Some(word) => Err(Refusal::Scope(word, scheme)),
-            None => Ok(token),
+        // The last step: only what passes takes room in the memory of proofs.
+        if let Some(proof) = proof {
+            self.0.proofs.remember(&proof).map_err(Refusal::Proof)?;
         }
+        Ok(token)
     }
 
-    /// Checks that the request comes from whoever has `key` (RFC 9449, section 7).
-    fn prove(&self, request: &HttpRequest, access_token: &str, key: Thumbprint) -> Result<(), ProofError> {
+    /// Checks that the request comes from whoever has `key` (RFC 9449, section 7). Whether the proof was used before is
+    /// left to the caller.
+    fn prove(&self, request: &HttpRequest, access_token: &str, key: Thumbprint) -> Result<Proof, ProofError> {
         let proof = dpop_proof(request.headers())?.ok_or(ProofError::Count)?;
         let public_url = self.0.public_url.as_deref().ok_or(ProofError::Target)?;
         let proven = ProvenRequest {
@@ -289,7 +294,7 @@ impl SingleSignOn {
         if proof.key != key {
             return Err(ProofError::WrongKey);
         }
-        self.0.proofs.remember(&proof)
+        Ok(proof)
     }
 
     fn unrevoked(&self, verdict: Result<VerifiedToken, TokenError>) -> Result<VerifiedToken, TokenError> {

@@ -110,7 +110,7 @@ impl Budget {
     /// window; 503 when it cannot be counted. In both cases nothing may be written.
     pub async fn spend<'a>(
         &self,
-        purpose: &'static str,
+        purpose: &str,
         payer: impl Into<Payer<'a>> + Send,
         bytes: usize,
     ) -> Result<(), Problem> {
@@ -139,7 +139,7 @@ impl Budget {
         key: &Key,
         cost: u64,
         most: u64,
-        (purpose, limit): (&'static str, &'static str),
+        (purpose, limit): (&str, &'static str),
     ) -> Result<(), Problem> {
         let counted = self.store.count_by(key, cost, self.limits.window).await?;
         if counted.count <= most {

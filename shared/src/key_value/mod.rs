@@ -35,6 +35,11 @@ impl Key {
         let subject = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest.as_ref());
         Self(format!("{purpose}:{subject}"))
     }
+
+    /// What it is for.
+    pub fn purpose(&self) -> &str {
+        self.0.split_once(':').map_or("", |(purpose, _)| purpose)
+    }
 }
 
 impl fmt::Display for Key {
@@ -80,6 +85,12 @@ pub trait KeyValueStore: Send + Sync + 'static {
 
     /// Removes a value and a counter. An absent one is no error.
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable>;
+
+    /// Whether values can be written: readiness. A store in memory always takes them; of one in a database, the database's
+    /// own check tells.
+    async fn ping(&self) -> Result<(), StoreUnavailable> {
+        Ok(())
+    }
 
     /// Deletes at most `limit` of what has expired, and answers how many, where the store does not do so by itself.
     async fn forget_expired(&self, _limit: i64) -> Result<u64, StoreUnavailable> {

@@ -139,4 +139,8 @@ impl KeyValueStore for RedisKeyValueStore {
         let value = value_key(key);
         self.redis.query(Slot::of(&value), cmd("DEL").arg(&value).arg(counter_key(key))).await
     }
+
+    async fn ping(&self) -> Result<(), StoreUnavailable> {
+        self.redis.ping().await
+    }
 }

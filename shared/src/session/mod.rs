@@ -317,6 +317,6 @@ pub trait SessionStore: Send + Sync + 'static {
         true
     }
 
-    /// Asks the store for an answer: readiness.
+    /// Whether the store answers and takes writes: readiness.
     async fn ping(&self) -> Result<(), StoreUnavailable>;
 }

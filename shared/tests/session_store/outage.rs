@@ -202,6 +202,25 @@ async fn a_redis_that_may_drop_keys_is_refused() {
     Redis::open(&limited).unwrap().check_eviction_policy().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_full_or_a_replica_is_not_ready_and_is_again_when_it_takes_writes() {
+    let Some(server) = PrivateRedis::start().await else { return };
+    let subject = Subject::at(&server.url());
+    subject.store.ping().await.unwrap();
+    let () = server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(server.ask::<String>(&["PING"]).await, "PONG", "it still answers questions");
+    let refused = subject.store.ping().await.unwrap_err().to_string();
+    assert!(refused.contains("OOM"), "{refused}");
+    let () = server.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    until("it takes writes again", || answers(&subject)).await;
+    let () = server.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let refused = subject.store.ping().await.unwrap_err().to_string();
+    assert!(refused.contains("READONLY") || refused.contains("read only"), "{refused}");
+    let () = server.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    until("it takes writes again", || answers(&subject)).await;
+    assert_eq!(server.ask::<Vec<String>>(&["KEYS", "roam:probe:*"]).await.len(), 1, "however often it is asked");
+}
+
 #[tokio::test]
 async fn a_redis_url_is_checked_and_its_password_is_never_repeated() {
     for refused in

@@ -5,6 +5,7 @@ mod answer;
 mod posted;
 mod pushed;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use shared::clock::Timestamp;
@@ -20,7 +21,7 @@ use crate::authorization::{AuthorizationRequest, Flow, Refusal, ReturnAddress, S
 use crate::browser_session::{self, BrowserSession};
 use crate::clients::{self, Client};
 use crate::codes::{self, Code};
-use crate::form::Form;
+use crate::form::{Form, TooLarge};
 use crate::id_token;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
@@ -47,6 +48,8 @@ use crate::storage::grants::GrantId;
         (status = 303, description = "To a page of this service, or back to the client with `code` or `error`, `state` and `iss`"),
         (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`)", content_type = "text/html"),
         (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`request_too_large`: the parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
+        super::answers::OverBudget,
         super::answers::Unavailable,
     )
 )]
@@ -57,9 +60,10 @@ pub(super) async fn authorize(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let form = Form::parse(request.query_string().as_bytes()).map_err(unreadable)?;
-    let form = match form.get(posted::PARAMETER) {
-        Some(id) => posted::find(&service, id).await?,
-        None => form,
+    let form = match (form.get(posted::PARAMETER), form.get("flow")) {
+        (Some(id), _) => posted::find(&service, id)?,
+        (None, Some(_)) => form,
+        (None, None) => form.kept(&request::PARAMETERS).map_err(|error| too_large(&error, "#query/"))?,
     };
     dispatch(&service, &origin, &request, form).await
 }
@@ -73,7 +77,7 @@ pub(super) async fn authorize(
         (status = 303, description = "To GET, with `posted`"),
         (status = 400, description = "The client is not known, or the form cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The form did not arrive in time", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The form is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The form is too large, or `request_too_large`: its parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no form", body = Problem, content_type = "application/problem+json"),
         super::answers::Unavailable,
     )
@@ -87,7 +91,14 @@ pub(super) async fn authorize_by_form(
     use actix_web::FromRequest as _;
     let form = Form::from_request(&request, &mut payload.into_inner()).await.map_err(unreadable)?;
     client(&service, form.get("client_id")).await?.map_err(|why| Problem::bad_request("invalid_request", why))?;
-    posted::send_on(&service, &form).await
+    let form = form.kept(&request::PARAMETERS).map_err(|error| too_large(&error, "/"))?;
+    posted::send_on(&service, &form)
+}
+
+/// 413 that names the largest parameter.
+pub(super) fn too_large(error: &TooLarge, place: &str) -> Problem {
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", error.to_string());
+    problem.at(format!("{place}{}", error.largest), error.to_string())
 }
 
 fn unreadable(error: OAuthError) -> Problem {
@@ -124,7 +135,7 @@ async fn dispatch(
         (Step::Answer, Some(session)) => give_code(service, origin, http, &request, &session).await,
         (step, _) if request.prompt.none => answer::refuse(service, http, &to, &unattended(step)),
         (step, _) => {
-            let (id, cookie) = Flow::begin(service, http, request, started_at).await?;
+            let (id, cookie) = Flow::begin(service, http, request, started_at)?;
             let mut answer = to_page(step, &id);
             Ok(answer.cookie(cookie).finish())
         }
@@ -139,15 +150,17 @@ async fn go_on(
     flow: Flow,
 ) -> Result<HttpResponse, Problem> {
     let request = flow.request();
+    let session = browser_session::find(service, http).await?;
     if let Some(refusal) = flow.refusal() {
-        flow.end(service).await?;
+        if let Some(session) = session {
+            flow.end(service, session.user.id).await?;
+        }
         return answer::refuse(service, http, &request.to, &refusal);
     }
-    let session = browser_session::find(service, http).await?;
     let progress = flow.progress(session.as_ref().map(|session| session.user.id));
     match (next(service, &flow.client, request, progress, session.as_ref()).await?, session) {
         (Step::Answer, Some(session)) => {
-            if !flow.end(service).await? {
+            if !flow.end(service, session.user.id).await? {
                 return Err(Problem::bad_request("flow_over", "this sign-in has been answered already"));
             }
             give_code(service, origin, http, request, &session).await

@@ -18,6 +18,7 @@ use crate::clients::Client;
 use crate::codes::random_text;
 use crate::form::Form;
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
+use crate::small_values::Payer;
 
 const TTL: Duration = Duration::from_secs(60);
 const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
@@ -44,7 +45,7 @@ struct Pushed {
         (status = 400, description = "As at the authorization endpoint", body = OAuthErrorBody),
         (status = 401, description = "`invalid_client`", body = OAuthErrorBody),
         (status = 408, description = "The form did not arrive in time", body = OAuthErrorBody),
-        (status = 413, description = "The form is too large", body = OAuthErrorBody),
+        (status = 413, description = "The form is too large, or its parameters have more than 4 KiB together; the description names the largest", body = OAuthErrorBody),
         (status = 415, description = "The body is no form", body = OAuthErrorBody),
         (status = 429, description = "`slow_down`", body = OAuthErrorBody),
         (status = 503, description = "`temporarily_unavailable`", body = OAuthErrorBody),
@@ -63,12 +64,12 @@ pub(in super::super) async fn push(
     if form.get("client_id").is_some_and(|id| id != client.id) {
         return Err(OAuthError::invalid_request("the client_id is another one's"));
     }
+    let form = form.kept(&request::PARAMETERS)?;
     let to = request::return_address(&form, &client).map_err(OAuthError::invalid_request)?;
     read(&service, &form, &client, to).map_err(|refusal| OAuthError::new(refusal.error, refusal.description))?;
     let reference = random_text();
-    let request = form.without(&["client_secret", "client_assertion", "client_assertion_type"]);
-    let kept = serde_json::to_vec(&(client.id.as_str(), &request)).map_err(Problem::internal)?;
-    service.key_values.put(&key(&reference), &kept, TTL).await?;
+    let kept = serde_json::to_vec(&(client.id.as_str(), &form)).map_err(Problem::internal)?;
+    service.key_values.put(&key(&reference), &kept, TTL, &Payer::client(&service, &client, &http)).await?;
     let pushed = Pushed { request_uri: format!("{PREFIX}{reference}"), expires_in: TTL.as_secs() };
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(pushed))
 }

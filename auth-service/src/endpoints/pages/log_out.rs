@@ -50,7 +50,7 @@ pub(in crate::endpoints) async fn show(
     page: Page,
     Query(query): Query<LogOutQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let request = logout::waiting(&service, &query.request).await?;
+    let request = logout::waiting(&service, &query.request)?;
     let Some(BrowserSession { user, .. }) = browser_session::find(&service, &http).await? else {
         return Ok(page.see_other(&logout::to("/oauth2/logout", &query.request, None)));
     };

@@ -7,14 +7,17 @@ use crate::issue::ClientTokens;
 use crate::oauth_error::OAuthError;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
-    let TokenRequest { service, client, form, by, bound_to, .. } = request;
+    let TokenRequest { service, client, form, by, .. } = request;
     let presented = Presented {
         client_id: &client.id,
         redirect_uri: form.required("redirect_uri")?,
         verifier: form.get("code_verifier"),
-        key: *bound_to,
+        key: request.key(),
     };
-    let code = codes::redeem(service, form.required("code")?, &presented, by).await?;
+    let text = form.required("code")?;
+    let code = codes::find(service, text, &presented, by).await?;
+    let bound_to = request.bind(code.dpop_jkt.as_deref()).await?;
+    codes::use_up(service, text, &code, by).await?;
     let new = NewTokens {
         grant: code.grant,
         session: code.session,
@@ -24,6 +27,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         scope: code.scope,
         nonce: code.nonce,
         claims: code.claims,
+        bound_to,
     };
     give(request, new).await
 }

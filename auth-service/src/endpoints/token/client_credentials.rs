@@ -6,7 +6,7 @@ use crate::issue::{self, ClientTokens};
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 
-pub(super) fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
+pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, form, .. } = request;
     if client.is_public() {
         return Err(OAuthError::new("unauthorized_client", "a public client cannot speak for itself"));
@@ -18,5 +18,6 @@ pub(super) fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuth
         return Err(OAuthError::new("invalid_scope", "the scope is unknown, or not this client's"));
     }
     let opened = request::read_audiences(form, &scope, &service.api_scopes, service.own_audience())?;
-    Ok(issue::to_itself(service, client, &opened, &scope, request.bound_to)?)
+    let bound_to = request.bind(None).await?;
+    Ok(issue::to_itself(service, client, &opened, &scope, bound_to)?)
 }

@@ -8,7 +8,10 @@ use crate::oauth_error::OAuthError;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, form, .. } = request;
-    let allowed = device_grant::poll(service, client, form.required("device_code")?).await?;
+    let device_code = form.required("device_code")?;
+    let allowed = device_grant::poll(service, client, device_code).await?;
+    let bound_to = request.bind(None).await?;
+    device_grant::use_up(service, device_code).await?;
     let new = NewTokens {
         grant: allowed.grant,
         session: allowed.session,
@@ -18,6 +21,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         scope: allowed.scope,
         nonce: None,
         claims: RequestedClaims::default(),
+        bound_to,
     };
     give(request, new).await
 }

@@ -15,6 +15,7 @@ use shared::authentication::SingleSignOn;
 use shared::problem::Problem;
 use shared::session::{SessionId, UserId};
 use shared::token::Thumbprint;
+use shared::token::dpop::Proof;
 
 use super::origin::Origin;
 use crate::AuthService;
@@ -37,8 +38,8 @@ struct TokenRequest<'a> {
     single_sign_on: &'a SingleSignOn,
     client: Client,
     form: &'a Form,
-    /// The key that the tokens are bound to.
-    bound_to: Option<Thumbprint>,
+    /// A proof of a key: [`TokenRequest::bind`] uses it up.
+    proof: Option<Proof>,
     by: By,
 }
 
@@ -71,13 +72,13 @@ pub(super) async fn token(
     if !client.allows_grant(grant) {
         return Err(OAuthError::new("unauthorized_client", "the client is not registered for this grant_type"));
     }
-    let bound_to = proof::key_of(&service, &request, &client).await?;
+    let proof = proof::read(&service, &request, &client)?;
     let (service, single_sign_on, by) = (&*service, &*single_sign_on, origin.anonymous());
-    let request = TokenRequest { service, single_sign_on, client, form: &form, bound_to, by };
+    let request = TokenRequest { service, single_sign_on, client, form: &form, proof, by };
     let tokens = match grant {
         GrantType::AuthorizationCode => authorization_code::exchange(&request).await?,
         GrantType::RefreshToken => refresh_token::exchange(&request).await?,
-        GrantType::ClientCredentials => client_credentials::exchange(&request)?,
+        GrantType::ClientCredentials => client_credentials::exchange(&request).await?,
         GrantType::DeviceCode => device_code::exchange(&request).await?,
         GrantType::TokenExchange => token_exchange::exchange(&request).await?,
     };
@@ -95,11 +96,13 @@ struct NewTokens {
     audiences: Words,
     nonce: Option<String>,
     claims: RequestedClaims,
+    /// The key that the tokens are bound to.
+    bound_to: Option<Thumbprint>,
 }
 
 /// Begins the grant, and gives what comes with it: no more than the client may have by now.
 async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens, OAuthError> {
-    let TokenRequest { service, client, by, bound_to, .. } = request;
+    let (TokenRequest { service, client, by, .. }, bound_to) = (request, new.bound_to);
     let left = grants::left(service, client, &new.scope, &new.granted_audiences);
     let (scope, granted_audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
     let audiences = new.audiences.within(&granted_audiences);
@@ -125,7 +128,7 @@ async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens
         return Err(OAuthError::invalid_grant());
     }
     let (audiences, scope) = (&audiences, &scope);
-    let to = ToClient { user: &user, session: &session, grant: &grant, audiences, scope, bound_to: *bound_to };
+    let to = ToClient { user: &user, session: &session, grant: &grant, audiences, scope, bound_to };
     let tokens = issue::to_client(service, &to, refreshable.then_some(1))?;
     with_id_token(service, client, &to, tokens, new.nonce.as_deref(), &new.claims)
 }

@@ -6,46 +6,56 @@ use actix_web::HttpRequest;
 use shared::authentication::dpop_proof;
 use shared::key_value::Key;
 use shared::token::Thumbprint;
-use shared::token::dpop::{self, ProofError, ProvenRequest};
+use shared::token::dpop::{self, Proof, ProofError, ProvenRequest};
 
+use super::TokenRequest;
 use crate::AuthService;
 use crate::clients::Client;
 use crate::oauth_error::OAuthError;
+use crate::small_values::Payer;
 
 /// How long a proof is remembered, on all replicas: longer than it is good.
 const REMEMBERED: Duration = Duration::from_secs(180);
 
-/// The key that the caller has proved to have, if it says so; a client that registered `dpop_bound_access_tokens` must.
+/// A good proof of the caller's key, if it says that it has one; a client that registered `dpop_bound_access_tokens` must.
+/// Whether it was used before is asked by [`TokenRequest::bind`].
 ///
 /// # Errors
-/// `invalid_dpop_proof`; 503 when it cannot be known whether the proof was used before.
-pub(super) async fn key_of(
-    service: &AuthService,
-    http: &HttpRequest,
-    client: &Client,
-) -> Result<Option<Thumbprint>, OAuthError> {
+/// `invalid_dpop_proof`.
+pub(super) fn read(service: &AuthService, http: &HttpRequest, client: &Client) -> Result<Option<Proof>, OAuthError> {
     let Some(proof) = dpop_proof(http.headers()).map_err(refused)? else {
         let needed = client.metadata.dpop_bound_access_tokens;
         return if needed { Err(invalid("this client's requests need a DPoP proof")) } else { Ok(None) };
     };
     let url = format!("{}/oauth2/token", service.issuer.trim_end_matches('/'));
     let request = ProvenRequest { method: http.method().as_str(), url: &url, access_token: None };
-    let proof = dpop::check(proof, request, service.clock.now()).map_err(refused)?;
-    let once = Key::new("dpop_proof", format!("{} {}", proof.key, proof.id).as_bytes());
-    if !service.key_values.claim(&once, b"1", REMEMBERED).await? {
-        return Err(invalid("the DPoP proof was used before"));
-    }
-    Ok(Some(proof.key))
+    Ok(Some(dpop::check(proof, request, service.clock.now()).map_err(refused)?))
 }
 
-/// Refuses another key than the one that a code or a refresh token is bound to (RFC 9449, sections 5 and 10).
-///
-/// # Errors
-/// `invalid_grant`: it is worth nothing to whoever has another key.
-pub(super) fn must_be(bound_to: Option<&str>, proven: Option<Thumbprint>) -> Result<(), OAuthError> {
-    let Some(bound_to) = bound_to else { return Ok(()) };
-    let same = proven.is_some_and(|key| bound_to.parse() == Ok(key));
-    same.then_some(()).ok_or_else(OAuthError::invalid_grant)
+impl TokenRequest<'_> {
+    /// The key that the request proves, before it is known whether the proof was used before.
+    pub(super) fn key(&self) -> Option<Thumbprint> {
+        self.proof.as_ref().map(|proof| proof.key)
+    }
+
+    /// The key that tokens are bound to, by a proof that is used up here. To be called when everything else about the
+    /// grant is good, and before the grant is used up: so strangers have nothing remembered for them, and a proof that is
+    /// repeated costs no grant.
+    ///
+    /// # Errors
+    /// `invalid_grant` where the grant is bound to another key (RFC 9449, sections 5 and 10): it is worth nothing to
+    /// whoever has another one. `invalid_dpop_proof` for a second use; 429; 503 when it cannot be known whether it is one.
+    pub(super) async fn bind(&self, grant_is_bound_to: Option<&str>) -> Result<Option<Thumbprint>, OAuthError> {
+        if grant_is_bound_to.is_some_and(|bound_to| self.key().is_none_or(|key| bound_to.parse() != Ok(key))) {
+            return Err(OAuthError::invalid_grant());
+        }
+        let Some(proof) = &self.proof else { return Ok(None) };
+        let once = Key::new("dpop_proof", format!("{} {}", proof.key, proof.id).as_bytes());
+        if !self.service.key_values.claim(&once, b"1", REMEMBERED, &Payer::Key(proof.key)).await? {
+            return Err(invalid("the DPoP proof was used before"));
+        }
+        Ok(Some(proof.key))
+    }
 }
 
 fn refused(error: ProofError) -> OAuthError {

@@ -1,6 +1,6 @@
 //! `grant_type=refresh_token` (RFC 6749, section 6): the platform's own rotation, for each grant by itself.
 
-use super::{TokenRequest, proof, with_id_token};
+use super::{TokenRequest, with_id_token};
 use crate::authorization::request;
 use crate::grants;
 use crate::issue::{self, ClientTokens, ToClient};
@@ -9,28 +9,21 @@ use crate::refresh::{self, Rotated};
 use crate::scopes::Words;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
-    let TokenRequest { service, client, form, by, bound_to, .. } = request;
+    let TokenRequest { service, client, form, by, .. } = request;
     let text = form
         .secret("refresh_token")
         .ok_or_else(|| OAuthError::invalid_request("the parameter refresh_token is missing"))?;
     // What cannot be given is refused before the token is used up.
     let grant = refresh::grant_of(service, &text).await?.filter(|grant| grant.client_id == client.id);
     let grant = grant.ok_or_else(OAuthError::invalid_grant)?;
-    proof::must_be(grant.dpop_jkt.as_deref(), *bound_to)?;
     let left = grants::left(service, client, &grant.scope, &grant.audiences);
     let (scope, audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
     let scope = narrowed(form.get("scope"), &scope)?;
     let audiences = request::narrowed(form, &audiences)?;
+    let bound_to = request.bind(grant.dpop_jkt.as_deref()).await?;
     let rotated = refresh::rotate(service, &text, by).await.map_err(as_grant_error)?;
     let Rotated { user, session, generation } = rotated;
-    let to = ToClient {
-        user: &user,
-        session: &session,
-        grant: &grant,
-        audiences: &audiences,
-        scope: &scope,
-        bound_to: *bound_to,
-    };
+    let to = ToClient { user: &user, session: &session, grant: &grant, audiences: &audiences, scope: &scope, bound_to };
     let tokens = issue::to_client(service, &to, Some(generation))?;
     let claims = serde_json::from_str(&grant.claims).unwrap_or_default();
     // Without the nonce (OpenID Connect Core, section 12.2).

@@ -30,14 +30,9 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     let scope = scope(request, &subject)?;
     let audiences = request::read_targets(form, &scope, &service.api_scopes, service.own_audience())?;
     let actor = actor(client, &subject)?;
-    let on_behalf = OnBehalf {
-        client_id: &client.id,
-        user: &user,
-        session: &session,
-        subject: &subject,
-        actor,
-        bound_to: request.bound_to,
-    };
+    let bound_to = request.bind(None).await?;
+    let on_behalf =
+        OnBehalf { client_id: &client.id, user: &user, session: &session, subject: &subject, actor, bound_to };
     Ok(issue::on_behalf(service, &on_behalf, &audiences, &scope)?)
 }
 
