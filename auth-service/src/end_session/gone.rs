@@ -8,10 +8,10 @@ use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::session::{EndReason, SessionId, UserId};
 
-use super::{count, settle_now};
+use super::settling::{Word, settle};
 use crate::AuthService;
-use crate::storage::audit::{Act, By, Entry};
-use crate::storage::{grants, outbox};
+use crate::storage::audit::By;
+use crate::storage::{endings, grants, outbox};
 
 /// How long a session may be gone at most before it is noticed, unless its end was foreseen.
 pub const LOOK_EVERY: Duration = Duration::from_secs(30 * 60);
@@ -20,8 +20,9 @@ const BATCH: i64 = 200;
 const BATCHES: usize = 25;
 /// How long what has ended is remembered.
 const REMEMBER: Duration = Duration::from_secs(30 * 86_400);
-/// How many grants are forgotten in one go.
+/// How many grants and endings are forgotten in one go, and how many goes a call has.
 const FORGET: i64 = 5_000;
+const GOES: usize = 200;
 
 /// Looks whether sessions live in which clients were given something, where it is time to look; what clients have in others
 /// ends, and they are told. Safe on several replicas.
@@ -69,11 +70,7 @@ async fn look(service: &AuthService, id: SessionId, user: UserId) -> Result<(), 
     }
     // An access token may have been given shortly before.
     service.sessions.end(id, EndReason::Expired).await?;
-    if settle_now(service, &[id], None).await? > 0 {
-        count(EndReason::Expired, 1);
-        let entry = Entry::done(Act::EndSession, &By::SERVICE).subject(user).session(id);
-        service.record_or_log(&entry.detail(EndReason::Expired.as_str())).await;
-    }
+    settle(service, &[id], Word::of_session(Some(user), EndReason::Expired, &By::SERVICE)).await;
     Ok(())
 }
 
@@ -99,12 +96,20 @@ pub async fn suspect_all(service: &AuthService) -> Result<(), sqlx::Error> {
     }
 }
 
-/// Forgets what has ended long ago: grants, and word for clients that would not hear it.
+/// Forgets what has ended long ago: grants, word for clients that would not hear it, and endings of which nothing can be shown
+/// any more.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn forget_old(service: &AuthService) -> Result<(), sqlx::Error> {
     let before = service.clock.now() - REMEMBER;
     outbox::forget_dead(&service.database, before).await?;
-    grants::forget_ended(&service.database, before, FORGET).await
+    grants::forget_ended(&service.database, before, FORGET).await?;
+    for _ in 0..GOES {
+        let forgotten = endings::forget(&service.database, service.remembers_endings_since(), FORGET).await?;
+        if forgotten < FORGET.unsigned_abs() {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The audit: who did what to whom, from where, and what came of it. Entries are added and read, never changed.
 
 use std::fmt;
+use std::str::FromStr;
 
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction};
@@ -87,6 +88,19 @@ impl fmt::Display for Actor {
             Self::Anonymous => f.write_str("anonymous"),
             Self::CommandLine => f.write_str("command_line"),
             Self::Service => f.write_str("service"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        match text {
+            "anonymous" => Ok(Self::Anonymous),
+            "command_line" => Ok(Self::CommandLine),
+            "service" => Ok(Self::Service),
+            user => user.parse().map(Self::User),
         }
     }
 }

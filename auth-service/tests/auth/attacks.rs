@@ -11,8 +11,11 @@ fn listed() -> BTreeSet<String> {
     numbers.map(|(number, _)| number.to_lowercase()).collect()
 }
 
+/// `b10`, or `hv3`: the third that was found in one hour of attacks.
 fn is_number(word: &str) -> bool {
+    let found = word.strip_prefix('h').and_then(|rest| rest.strip_prefix(|it: char| it.is_ascii_lowercase()));
     word.strip_prefix(['b', 'c'])
+        .or(found)
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()))
 }
 
@@ -36,8 +39,10 @@ fn tested(folder: &Path, numbers: &mut BTreeSet<String>) {
 fn each_attack_of_the_list_has_a_test_of_its_number() {
     let expected: BTreeSet<String> =
         (1..=25).map(|number| format!("b{number}")).chain((1..=22).map(|number| format!("c{number}"))).collect();
-    assert_eq!(listed(), expected, "the list");
+    let listed = listed();
+    let catalogue: BTreeSet<String> = listed.iter().filter(|number| !number.starts_with('h')).cloned().collect();
+    assert_eq!(catalogue, expected, "the list");
     let mut found = BTreeSet::new();
     tested(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut found);
-    assert_eq!(found, expected, "the tests");
+    assert_eq!(found, listed, "the tests");
 }

@@ -17,6 +17,7 @@ mod conformance;
 mod document_server;
 mod documents;
 mod dpop_tokens;
+mod endings;
 mod faults;
 mod harness;
 mod keys;

@@ -123,7 +123,7 @@ impl Table {
         self.trim(now);
         let seen = position.seen.first().and_then(|seen| seen.parse().ok()).unwrap_or(0);
         let new = self.feed.iter().skip_while(|(number, _)| *number <= seen).map(|(_, entry)| *entry);
-        let next = FeedPosition { seen: vec![self.announcements.to_string()], at_end: true, server: 0 };
+        let next = FeedPosition { seen: vec![self.announcements.to_string()], at_end: true, ..FeedPosition::default() };
         (new.collect(), next)
     }
 
