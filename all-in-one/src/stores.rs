@@ -101,11 +101,11 @@ fn no_sessions(
     }
     let redis = redis.and_then(|url| Redis::open(url.expose_secret()).ok());
     let feed: Arc<dyn SessionStore> = match redis {
-        Some(redis) => Arc::new(RedisSessionStore::new(redis, clock.clone(), remember)),
+        Some(redis) => Arc::new(RedisSessionStore::new(redis, clock.clone(), remember).demanding_a_mark()),
         None => Arc::new(MemorySessionStore::new(clock.clone(), remember)),
     };
     let mode = if strategy.credential() == Credential::SealedCookie { DenyListMode::Feed } else { told };
-    let endings = mode.endings(feed, key_values.clone());
+    let endings = mode.endings(feed, key_values.clone(), remember);
     EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values: Some(key_values) }
 }
 

@@ -19,7 +19,7 @@ use crate::AuthService;
 use crate::config::FirstUser;
 use crate::device::is_readable;
 use crate::email::Email;
-use crate::end_session;
+use crate::end_session::{self, Change};
 use crate::password::{NewPassword, Password, Verified};
 use crate::roles::{ADMIN, Roles};
 use crate::storage::audit::{self, Act, Actor, By, Entry};
@@ -189,7 +189,8 @@ pub async fn of_caller(service: &AuthService, caller: &ConfirmedPrincipal) -> Re
     })
 }
 
-/// Sets a new password, and ends the user's other sessions. Attempts to name the current one are throttled.
+/// Sets a new password, ends the user's other sessions, and answers the account. Attempts to name the current one are
+/// throttled.
 ///
 /// # Errors
 /// 403 `wrong_password`; 409 when the account changed meanwhile; 429; 503 when something needed does not answer.
@@ -199,7 +200,7 @@ pub async fn change_password(
     current: Password,
     new: NewPassword,
     address: Option<IpAddr>,
-) -> Result<(), Problem> {
+) -> Result<User, Problem> {
     let user = of_caller(service, caller).await?;
     let by = By { actor: Actor::User(user.id), address: address.map(|address| address.to_string()) };
     set_own_password(service, user, caller.session.id, current, new, &by).await
@@ -216,7 +217,7 @@ pub async fn set_own_password(
     current: Password,
     new: NewPassword,
     by: &By,
-) -> Result<(), Problem> {
+) -> Result<User, Problem> {
     service.throttle.password_change(user.id).await??;
     let verified = service.hasher.verify(current, Some(&user.password_hash)).await?;
     if verified == Verified::Wrong {
@@ -233,9 +234,11 @@ pub async fn set_own_password(
     }
     let entry = Entry::done(Act::ChangePassword, by).subject(user.id).session(keep);
     audit::write_in(&mut transaction, service.clock.now(), &entry).await?;
-    transaction.commit().await?;
     let user = User { version: user.version + 1, ..user };
-    end_session::end_outdated(service, &user, Some(keep), EndReason::PasswordChanged, by).await
+    let (keep, reason) = (Some(keep), EndReason::PasswordChanged);
+    let change = Change::announce(service, &mut transaction, user, keep, reason, by).await?;
+    transaction.commit().await?;
+    Ok(change.end_outdated(service).await?.0)
 }
 
 /// A user wants to be called otherwise.
@@ -263,9 +266,9 @@ pub async fn lock(service: &AuthService, user: UserId, by: &By) -> Result<User, 
     let locked = users::set_locked(&mut transaction, user, Some(now)).await?;
     let locked = locked.ok_or_else(|| Problem::not_found("account"))?;
     audit::write_in(&mut transaction, now, &Entry::done(Act::LockUser, by).subject(user)).await?;
+    let change = Change::announce(service, &mut transaction, locked, None, EndReason::AccountLocked, by).await?;
     transaction.commit().await?;
-    end_session::end_outdated(service, &locked, None, EndReason::AccountLocked, by).await?;
-    Ok(locked)
+    Ok(change.end_outdated(service).await?.0)
 }
 
 /// Unlocks an account. One that is not locked is no error.
@@ -297,9 +300,9 @@ pub async fn set_roles(service: &AuthService, user: UserId, roles: &Roles, by: &
     let changed = changed.ok_or_else(|| Problem::not_found("account"))?;
     let entry = Entry::done(Act::SetRoles, by).subject(user).detail(roles.to_string());
     audit::write_in(&mut transaction, service.clock.now(), &entry).await?;
+    let change = Change::announce(service, &mut transaction, changed, None, EndReason::RolesChanged, by).await?;
     transaction.commit().await?;
-    end_session::end_outdated(service, &changed, None, EndReason::RolesChanged, by).await?;
-    Ok(changed)
+    Ok(change.end_outdated(service).await?.0)
 }
 
 /// Somebody must remain who can undo it, also when two administrators lock each other at once. The command line always

@@ -1,26 +1,39 @@
-//! The one way in which a session ends: in the store, where its refresh tokens end with it and every service hears that
-//! its access tokens do; then, in one step of the database, in what clients were given, in the word that is left for them,
-//! and in the audit. The store comes first, and the database never holds it back: what it does not take is done later.
+//! The one way in which a session ends: its intent in SQL; then in the store, where its refresh tokens end with it and every
+//! service hears that its access tokens do; then, in one step of the database, in what clients were given, in the word that is
+//! left for them, and in the audit. A database that is away holds back no end that the store remembers: what it does not take
+//! is done later. Where nobody keeps sessions, nothing but SQL remembers an end, and it is confirmed only when SQL has it.
 
+mod elsewhere;
 mod gone;
-mod unsettled;
+mod intent;
+mod own;
+mod repeated;
+mod republishing;
+mod settling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use shared::authentication::strategy::Credential;
+use shared::authentication::strategy::Place;
+use shared::database::Transaction;
 use shared::problem::Problem;
 use shared::session::{Attributes, EndReason, Session, SessionId, UserId};
 
+pub use self::elsewhere::{follow_others, is_followed};
 pub use self::gone::{LOOK_EVERY, notice_gone, suspect_all};
-pub use self::unsettled::{Unsettled, settle_rest};
+pub use self::intent::carry_out_left;
+use self::intent::intend;
+pub(crate) use self::intent::revoke_token;
+pub use self::own::Own;
+pub use self::republishing::{Marked, keep_published};
+pub use self::settling::{Unsettled, settle_rest};
+use self::settling::{Word, settle};
 use crate::AuthService;
-use crate::back_channel;
 use crate::epoch;
-use crate::storage::audit::{self, Act, By, Entry};
+use crate::storage::audit::By;
+use crate::storage::endings::{self, Ended, Ending, NewEnding};
 use crate::storage::users::{self, User};
-use crate::storage::{clients, grants};
 
 /// The attribute of a session that holds its account's version at the login.
 const ACCOUNT_VERSION: &str = "account_version";
@@ -37,6 +50,10 @@ pub fn is_current(user: &User, session: &Session) -> bool {
     standing(user, session) == Standing::Current
 }
 
+fn version_of(session: &Session) -> Option<i64> {
+    session.attributes.get(ACCOUNT_VERSION)?.parse().ok()
+}
+
 /// How a session stands to its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -50,8 +67,7 @@ pub enum Standing {
 
 /// How the session stands to its account, both as they were read.
 pub fn standing(user: &User, session: &Session) -> Standing {
-    let version: Option<i64> = session.attributes.get(ACCOUNT_VERSION).and_then(|text| text.parse().ok());
-    match version {
+    match version_of(session) {
         _ if user.locked_at.is_some() => Standing::Outdated,
         None => Standing::Outdated,
         Some(version) if version == user.version => Standing::Current,
@@ -61,35 +77,64 @@ pub fn standing(user: &User, session: &Session) -> Standing {
     }
 }
 
-/// Ends what an account's change ends, right after its commit: all sessions but one, which goes on at the new version.
-/// Until this has succeeded, [`finish`] tries again and a refresh of such a session is refused.
-///
-/// # Errors
-/// 503 `sessions_not_ended`: the change stands.
-pub async fn end_outdated(
-    service: &AuthService,
-    user: &User,
+/// A change of an account that ends its sessions, but for one. Only [`Change::announce`] makes it: in the transaction of the
+/// change, so that no node and no store misses it.
+#[must_use = "the sessions still live"]
+pub struct Change {
+    user: User,
     keep: Option<SessionId>,
     reason: EndReason,
-    by: &By,
-) -> Result<(), Problem> {
-    let ending = async {
-        if let Some(keep) = keep {
-            let now_at = at_version(user.version).into_iter().map(|(name, value)| (name, Some(value)));
-            service.sessions.write(keep, &now_at.collect::<Vec<_>>(), None).await?;
-        }
-        end_all(service, user.id, keep, reason, by).await?;
-        if service.strategy.credential() == Credential::SealedCookie {
-            epoch::revoke_before(service, user.id, user.version).await?;
-        }
-        users::sessions_ended(&service.database, user.id, user.version).await?;
-        Ok(())
-    };
-    ending.await.map_err(|_: Problem| {
-        let detail = "the change is made; the sessions that it ends are refused at their next refresh, and end as soon \
-                      as the session store answers";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "sessions_not_ended", detail).retry_after(Duration::from_secs(1))
-    })
+    by: By,
+}
+
+impl Change {
+    /// Writes down, with the change itself, which sessions it ends.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn announce(
+        service: &AuthService,
+        transaction: &mut Transaction,
+        user: User,
+        keep: Option<SessionId>,
+        reason: EndReason,
+        by: &By,
+    ) -> Result<Self, sqlx::Error> {
+        let what = Ended::Account(user.id, user.version);
+        service.own_endings.note(what);
+        let new = NewEnding { what, user: Some(user.id), spared: keep, reason, by, is_settled: true };
+        endings::add(transaction, &new, service.clock.now()).await?;
+        Ok(Self { user, keep, reason, by: by.clone() })
+    }
+
+    /// Ends the sessions, right after the commit: all but one, which goes on at the new version. Answers the account, and
+    /// how many sessions of this store have ended. Until this has succeeded, [`finish`] tries again and a refresh of such a
+    /// session is refused.
+    ///
+    /// # Errors
+    /// 503 `sessions_not_ended`: the change stands.
+    pub async fn end_outdated(self, service: &AuthService) -> Result<(User, usize), Problem> {
+        let Self { user, keep, reason, by } = self;
+        let ending = async {
+            if let Some(keep) = keep {
+                let now_at = at_version(user.version).into_iter().map(|(name, value)| (name, Some(value)));
+                service.sessions.write(keep, &now_at.collect::<Vec<_>>(), None).await?;
+            }
+            let ended = end_here(service, user.id, keep, reason, &by).await?;
+            if service.strategy.place() == Place::Client {
+                epoch::revoke_before(service, user.id, user.version).await?;
+            }
+            users::sessions_ended(&service.database, user.id, user.version).await?;
+            Ok(ended)
+        };
+        let ended = ending.await.map_err(|_: Problem| {
+            let detail = "the change is made; the sessions that it ends are refused at their next refresh, and end as soon \
+                          as the session store answers";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "sessions_not_ended", detail)
+                .retry_after(Duration::from_secs(1))
+        })?;
+        Ok((user, ended))
+    }
 }
 
 /// Changes of accounts whose sessions had not all ended at a look: whose, and to which version.
@@ -109,7 +154,7 @@ pub async fn finish(service: &AuthService, unfinished: &mut Unfinished) -> Resul
                 end(service, session.id, EndReason::AccountChanged, &By::SERVICE).await?;
             }
         }
-        if service.strategy.credential() == Credential::SealedCookie {
+        if service.strategy.place() == Place::Client {
             epoch::revoke_before(service, user.id, user.version).await?;
         }
         users::sessions_ended(&service.database, user.id, user.version).await?;
@@ -120,24 +165,49 @@ pub async fn finish(service: &AuthService, unfinished: &mut Unfinished) -> Resul
 /// Ends one session, and answers what it was. One that is gone is announced again, and no error.
 ///
 /// # Errors
-/// 503 when the session store does not answer.
+/// 503 when the session store does not answer, or, where nothing else remembers the end, the database.
 pub async fn end(service: &AuthService, id: SessionId, reason: EndReason, by: &By) -> Result<Option<Session>, Problem> {
-    if let Some(list) = &service.deny_list {
-        list.add(id, service.rules.absolute_ttl).await?;
-    }
+    end_of(service, id, None, reason, by).await
+}
+
+/// As [`end`], for a session of this user, as far as the caller knows.
+///
+/// # Errors
+/// As [`end`].
+pub async fn end_of(
+    service: &AuthService,
+    id: SessionId,
+    user: Option<UserId>,
+    reason: EndReason,
+    by: &By,
+) -> Result<Option<Session>, Problem> {
+    let intent = intend(service, &[id], user, reason, by).await;
+    // An answer that is lost leaves the intent, which is carried out later.
     let ended = service.sessions.end(id, reason).await?;
-    match &ended {
-        Some(session) => note_ended(service, session.user, id, reason, by).await,
-        // What clients had in it may have outlived it.
-        None => settle(service, &[id], None).await,
+    let is_kept = service.sessions.keeps_sessions();
+    if ended.is_none() && has_sessions_elsewhere(service) {
+        // The node that has it hears of the intent, and settles it.
+        intent?;
+        return Ok(None);
+    }
+    let was_intended = intent.as_ref().is_ok_and(Vec::is_empty);
+    let word = if ended.is_some() || was_intended || !is_kept {
+        Word::of_session(ended.as_ref().map(|session| session.user).or(user), reason, by)
+    } else {
+        // There was no such session; what clients had in it may have outlived it.
+        Word::none(reason)
+    };
+    let is_settled = settle(service, &[id], word).await;
+    if let (Err(error), false, false) = (intent, is_kept, is_settled) {
+        return Err(error.into());
     }
     Ok(ended)
 }
 
-/// Ends all sessions of a user except one, and answers how many there were.
+/// Ends all sessions of a user except one, at every node, and answers how many there were in this store.
 ///
 /// # Errors
-/// 503 when the session store does not answer.
+/// 503 when the session store does not answer; where each node has sessions of its own, also when the database does not.
 pub async fn end_all(
     service: &AuthService,
     user: UserId,
@@ -145,70 +215,57 @@ pub async fn end_all(
     reason: EndReason,
     by: &By,
 ) -> Result<usize, Problem> {
+    if !has_sessions_elsewhere(service) {
+        return end_here(service, user, except, reason, by).await;
+    }
+    let change = epoch::begin(service, user, except, reason, by).await?;
+    Ok(change.end_outdated(service).await?.1)
+}
+
+/// Ends a user's sessions in this store.
+async fn end_here(
+    service: &AuthService,
+    user: UserId,
+    except: Option<SessionId>,
+    reason: EndReason,
+    by: &By,
+) -> Result<usize, Problem> {
+    let mut known: Vec<SessionId> = service.sessions.list(user).await?.into_iter().map(|session| session.id).collect();
+    known.retain(|id| Some(*id) != except);
+    if let Err(error) = intend(service, &known, Some(user), reason, by).await {
+        tracing::warn!(%error, %user, "sessions are ended before it is written down");
+    }
     let ended = service.sessions.end_all(user, except, reason).await?;
-    count(reason, ended.len());
-    let detail = format!("{}: {}", reason.as_str(), ended.len());
-    settle(service, &ended, Some(&Entry::done(Act::EndSessions, by).subject(user).detail(detail))).await;
-    Ok(ended.len())
+    let count = ended.len();
+    known.extend(ended);
+    settle(service, &known, Word::of_all(user, reason, by)).await;
+    Ok(count)
 }
 
 /// Does what is left to do for a session that the store has ended by its own rules: for the limit, or for a stolen refresh
 /// token.
 pub(crate) async fn note_ended(service: &AuthService, user: UserId, id: SessionId, reason: EndReason, by: &By) {
-    count(reason, 1);
-    let entry = Entry::done(Act::EndSession, by).subject(user).session(id).detail(reason.as_str());
-    settle(service, &[id], Some(&entry)).await;
+    settle(service, &[id], Word::of_session(Some(user), reason, by)).await;
 }
 
-/// What sessions that have ended leave to do. The database may be away: then it is done as soon as it is back.
-async fn settle(service: &AuthService, sessions: &[SessionId], entry: Option<&Entry>) {
-    if let Err(error) = settle_now(service, sessions, entry).await {
-        if let Some(entry) = entry {
-            tracing::error!(%error, ?entry, "an entry is missing from the audit");
-        }
-        service.unsettled.add(sessions);
-    }
+/// Whether other nodes have sessions that this one cannot end.
+fn has_sessions_elsewhere(service: &AuthService) -> bool {
+    service.strategy.place() == Place::Memory
 }
 
-/// Ends what clients were given in sessions that have ended, leaves word for the clients, and writes the entry: all of it or
-/// nothing. Answers how many grants there were. A second time there are none, and nobody is told twice.
-async fn settle_now(
-    service: &AuthService,
-    sessions: &[SessionId],
-    entry: Option<&Entry>,
-) -> Result<usize, sqlx::Error> {
-    // In one order: two that end the same sessions must not wait for each other.
-    let mut sessions = sessions.to_vec();
-    sessions.sort_unstable();
-    let now = service.clock.now();
-    let mut transaction = service.database.begin().await?;
-    let (mut ended, mut has_word) = (0, false);
-    for session in sessions {
-        let grants = grants::end_of_session(&mut transaction, session, now).await?;
-        ended += grants.len();
-        // A client hears of a session once, however often it was given something in it.
-        for (client, user) in grants.into_iter().collect::<BTreeMap<_, _>>() {
-            if let Some(client) = clients::by_id_in(&mut transaction, &client).await? {
-                has_word |= back_channel::leave_word(&mut transaction, &client, session, user, now).await?;
-            }
-        }
-    }
-    if let Some(entry) = entry {
-        audit::write_in(&mut transaction, now, entry).await?;
-    }
-    transaction.commit().await?;
-    if has_word {
-        service.back_channel.wake();
-    }
-    Ok(ended)
+/// Whether the session began at an older version of its account. One that does not tell did.
+fn is_older(session: &Session, version: i64) -> bool {
+    version_of(session).is_none_or(|of_session| of_session < version)
 }
 
-fn count(reason: EndReason, ended: usize) {
-    metrics::counter!("roam_sessions_ended_total", "reason" => reason.as_str()).increment(ended as u64);
+fn spares(ending: &Ending, session: SessionId) -> bool {
+    ending.spared == Some(session)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use shared::clock::Timestamp;
 
     use super::*;

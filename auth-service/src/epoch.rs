@@ -1,11 +1,14 @@
-//! A user's epoch: what every sealed session of theirs names, and what is revoked to end them all where nobody keeps sessions
-//! (strategy `cookie`). It follows from the account's version, which every change moves on that ends sessions.
+//! A user's epoch: what every session of theirs names that nobody keeps (strategies `cookie` and `jwt`), and what is revoked
+//! to end them all. It follows from the account's version, which every change moves on that ends sessions.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use shared::authentication::strategy::Place;
 use shared::problem::Problem;
-use shared::session::UserId;
+use shared::session::{EndReason, SessionId, UserId, epoch_attribute};
 
 use crate::AuthService;
+use crate::end_session::Change;
+use crate::storage::audit::By;
 use crate::storage::users::{self, User};
 
 /// How many versions back epochs are revoked again: a change whose revocation failed may have been followed by others.
@@ -19,6 +22,11 @@ pub(crate) fn of(user: UserId, version: i64) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
+/// What a session that nobody keeps remembers of its account's epoch.
+pub(crate) fn attribute(service: &AuthService, user: &User) -> Option<(String, String)> {
+    (service.strategy.place() == Place::Client).then(|| epoch_attribute(of(user.id, user.version)))
+}
+
 /// Revokes the epochs before the account's version.
 ///
 /// # Errors
@@ -30,12 +38,20 @@ pub(crate) async fn revoke_before(service: &AuthService, user: UserId, version: 
     Ok(())
 }
 
-/// Begins a new epoch, and revokes those before it: all of the user's sealed sessions end.
+/// Begins a new epoch of an account: all its sessions are to end, but for one.
 ///
 /// # Errors
-/// 404 when the account is gone, 503 when something needed does not answer.
-pub(crate) async fn begin_another(service: &AuthService, user: UserId) -> Result<User, Problem> {
-    let user = users::begin_epoch(&service.database, user).await?.ok_or_else(|| Problem::not_found("account"))?;
-    revoke_before(service, user.id, user.version).await?;
-    Ok(user)
+/// 404 when the account is gone, 503 when the database does not answer.
+pub(crate) async fn begin(
+    service: &AuthService,
+    user: UserId,
+    keep: Option<SessionId>,
+    reason: EndReason,
+    by: &By,
+) -> Result<Change, Problem> {
+    let mut transaction = service.database.begin().await?;
+    let user = users::begin_epoch(&mut transaction, user).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let change = Change::announce(service, &mut transaction, user, keep, reason, by).await?;
+    transaction.commit().await?;
+    Ok(change)
 }

@@ -8,7 +8,7 @@ use shared::session::{SessionId, UserId};
 use crate::AuthService;
 use crate::back_channel;
 use crate::clients::Client;
-use crate::end_session::LOOK_EVERY;
+use crate::end_session::{self, LOOK_EVERY};
 use crate::scopes::Words;
 use crate::storage::audit::{Act, By, Entry};
 use crate::storage::grants::{self, Grant, GrantId, StoredSession};
@@ -119,7 +119,7 @@ pub async fn begin(
 /// 503 when something needed does not answer; to try again is safe.
 pub async fn end(service: &AuthService, grant: &Grant, why: EndOfGrant, by: &By) -> Result<(), Problem> {
     service.sessions.end_grant(grant.session.0, &grant.id.to_string()).await?;
-    service.sessions.revoke_token(grant.user_id, grant.id.number()).await?;
+    end_session::revoke_token(service, grant.user_id, grant.id.number(), by).await?;
     if end_row(service, grant, why).await? {
         let detail = format!("{}: {}", grant.client_id, why.as_str());
         let entry = Entry::done(Act::EndGrant, by).subject(grant.user_id).session(grant.session.0).detail(detail);

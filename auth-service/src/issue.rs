@@ -190,6 +190,8 @@ pub fn on_behalf(
         act: Some(actor.clone()),
         cnf: bound_to.map(|jkt| Confirmation { jkt }),
         grant: subject.grant.map(|grant| GrantId::from(grant).to_string()),
+        // Where nobody keeps the session, by these it ends.
+        attributes: subject.attributes.clone(),
         ..fresh
     };
     let issued = alone(service, &claims)?;

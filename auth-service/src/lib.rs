@@ -63,6 +63,8 @@ use self::signing_keys::SigningAlg;
 
 /// How often sessions are looked for that should have ended and could not.
 const FINISH_EVERY: Duration = Duration::from_secs(2);
+/// How often the mark of the revocation feed is looked at.
+const LOOK_AT_MARK: Duration = Duration::from_secs(1);
 
 /// A service that listens.
 pub struct Started {
@@ -85,6 +87,12 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
     let created = accounts::create_first(&service, &config.first_users).await?;
     clients::first::align(&service, &config.first_clients).await?;
     end_session::suspect_all(&service).await?;
+    // Before any session begins here, and before anybody takes the feed for read.
+    let (last_ending, _) = storage::endings::position(&service.database).await?;
+    let mut marked = end_session::Marked::default();
+    if let Err(problem) = end_session::keep_published(&service, &mut marked).await {
+        tracing::warn!(%problem, "what the session store has lost is announced again later");
+    }
     let own_keys = || Url::parse(&format!("http://{}/.well-known/jwks.json", reached_at(address)));
     // Its own keys are known before its listener answers for them.
     let keys = KeySet::default();
@@ -118,6 +126,8 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
     running.keep(tend_keys(service.clone()));
     running.keep(finish_endings(service.clone()));
     running.keep(pruning::keep_pruning(service.clone()));
+    running.keep(end_session::follow_others(service.clone(), last_ending));
+    running.keep(keep_published(service.clone(), marked));
     running.keep(back_channel::deliver(service.clone()));
     Ok(Started { running, service, created })
 }
@@ -160,8 +170,21 @@ async fn finish_endings(service: Arc<AuthService>) {
         if let Err(error) = end_session::settle_rest(&service).await {
             tracing::warn!(%error, "what clients had in ended sessions is ended later");
         }
+        if let Err(problem) = end_session::carry_out_left(&service).await {
+            tracing::warn!(%problem, "ends that were asked for are carried out later");
+        }
         if let Err(problem) = end_session::notice_gone(&service).await {
             tracing::warn!(%problem, "sessions that have expired are noticed later");
+        }
+    }
+}
+
+async fn keep_published(service: Arc<AuthService>, mut marked: end_session::Marked) {
+    let mut tick = tokio::time::interval(LOOK_AT_MARK);
+    loop {
+        tick.tick().await;
+        if let Err(problem) = end_session::keep_published(&service, &mut marked).await {
+            tracing::debug!(%problem, "whether the session store has lost endings is not known");
         }
     }
 }

@@ -8,7 +8,7 @@ use shared::config::Settings;
 
 use crate::AuthService;
 use crate::storage::audit::{self, COUNTED_TOGETHER};
-use crate::storage::{clients, grants, keys, outbox};
+use crate::storage::{clients, endings, grants, keys, outbox};
 
 /// How often the tables are looked through.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -87,6 +87,7 @@ pub async fn prune(service: &AuthService) -> Result<u64, sqlx::Error> {
         in_batches!(audit::forget_refused(database, now - retention.refused, BATCH)),
         in_batches!(grants::forget_ended(database, ended, BATCH)),
         in_batches!(outbox::forget_dead(database, ended, BATCH)),
+        in_batches!(endings::forget(database, service.remembers_endings_since(), BATCH)),
         in_batches!(keys::forget_withdrawn(database, now - KEYS_KEPT, BATCH)),
         in_batches!(clients::forget_used_initial_tokens(database, now, BATCH)),
         in_batches!(small_values(service)),

@@ -13,7 +13,9 @@ use shared::session::{Attributes, Session, SessionId, UserId};
 
 use crate::AuthService;
 use crate::end_session;
+use crate::epoch;
 use crate::signing_keys::SigningAlg;
+use crate::storage::endings;
 use crate::storage::users::User;
 
 /// The JWT's `typ`: it is good for nothing else.
@@ -60,8 +62,10 @@ pub fn write(service: &AuthService, session: &Session) -> Result<String, Problem
 pub fn read(service: &AuthService, text: &SecretString) -> Option<Session> {
     let claims = service.keys.verify_own(text.expose_secret(), REFRESH_TOKEN)?;
     let claims: Claims = serde_json::from_value(Value::Object(claims)).ok()?;
-    let (now, expires_at) = (service.clock.now(), Timestamp::from_micros(claims.ends_at));
     let created_at = Timestamp::from_micros(claims.created_at);
+    // Also within the greatest age of today: ends are remembered for as long.
+    let oldest = created_at + service.rules.absolute_ttl;
+    let (now, expires_at) = (service.clock.now(), Timestamp::from_micros(claims.ends_at).min(oldest));
     let is_remembered = service.sessions.remembers_since().is_none_or(|since| created_at >= since);
     (claims.iss == service.issuer && expires_at > now && is_remembered).then(|| Session {
         id: claims.sid,
@@ -81,19 +85,32 @@ pub fn read(service: &AuthService, text: &SecretString) -> Option<Session> {
 }
 
 /// The account and the session of a refresh token, as they are now: none where the account is locked or has changed since
-/// the login, or the session was ended and the platform remembers that (`JWT_DENY_LIST`).
+/// the login, or the session was ended, as SQL remembers it whatever `JWT_DENY_LIST` says.
 ///
 /// # Errors
 /// 503 when something needed does not answer.
 pub async fn resume(service: &AuthService, text: &SecretString) -> Result<Option<(User, Session)>, Problem> {
     let Some(session) = read(service, text) else { return Ok(None) };
-    if let Some(list) = &service.deny_list
-        && list.has(session.id).await?
-    {
+    if endings::has_session(&service.database, session.id).await? {
         return Ok(None);
     }
     let user = service.users.by_id(session.user).await?;
     Ok(user.filter(|user| end_session::is_current(user, &session)).map(|user| (user, session)))
+}
+
+/// The session as it goes on after a change of its account that ended the others: at the account's version of now.
+pub(crate) fn continued(service: &AuthService, session: &Session, user: &User) -> Session {
+    let mut attributes = session.attributes.clone();
+    attributes.extend(end_session::at_version(user.version));
+    attributes.extend(epoch::attribute(service, user));
+    Session {
+        roles: user.roles.to_vec(),
+        last_seen_at: service.clock.now(),
+        idle: service.rules.idle_ttl,
+        expires_at: session.created_at + service.rules.absolute_ttl,
+        attributes,
+        ..session.clone()
+    }
 }
 
 /// 409 `strategy_cannot`: this needs sessions that somebody keeps.

@@ -8,13 +8,13 @@ use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
 use shared::authentication::strategy::{Credential, Place, Strategy};
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
-use shared::clock::Clock;
+use shared::clock::{Clock, Timestamp};
 use shared::database::Database;
 use shared::key_value::{Budget, DatabaseKeyValueStore, KeyValueStore, RedisKeyValueStore};
 use shared::problem::Problem;
 use shared::redis::Redis;
 use shared::request::TrustedProxies;
-use shared::session::{DenyList, NoSessionStore, RedisSessionStore, SessionStore, StoreUnavailable};
+use shared::session::{NoSessionStore, RedisSessionStore, SessionStore, StoreUnavailable};
 
 use crate::back_channel::BackChannel;
 use crate::clients::WebAddress;
@@ -22,7 +22,7 @@ use crate::clients::fetch::Fetch;
 use crate::clients::registration::RegistrationRules;
 use crate::clients::remote_keys::RemoteKeys;
 use crate::config::{Config, SessionRules, Stores};
-use crate::end_session::Unsettled;
+use crate::end_session::{Own, Unsettled, is_followed};
 use crate::password::PasswordHasher;
 use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
@@ -40,6 +40,10 @@ use crate::throttle::Throttle;
 /// How long a start waits for a Redis that does not answer, and between two tries.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 const START_PAUSE: Duration = Duration::from_millis(250);
+
+/// How far clocks are apart at the most, as verifiers allow.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// What acts work with. Opened without a listener, it serves the command line too.
 pub struct AuthService {
@@ -65,8 +69,10 @@ pub struct AuthService {
     pub session_cookie: SessionCookie,
     /// Where the session itself is in the cookie.
     pub cookie_keys: Option<CookieKeys>,
-    /// The sessions that were ended, where nothing else remembers that: as long as a refresh token may be shown.
-    pub deny_list: Option<DenyList>,
+    /// The endings that this process carries out itself, where it follows those of others.
+    pub own_endings: Own,
+    /// How long an announcement of the feed matters.
+    pub remembers_announcements: Duration,
     name: &'static str,
     pub rules: SessionRules,
     pub retention: Retention,
@@ -89,9 +95,7 @@ impl AuthService {
         let database = open_database(config).await?;
         let (sessions, key_values) = open_stores(config, &database).await?;
         let budget = Budget::new("anonymous", key_values.clone(), config.budget, config.clock.clone());
-        let is_token = config.strategy.credential() == Credential::BearerToken;
-        let keeps_list = is_token && config.strategy.place() == Place::Client && sessions.tells_of_endings();
-        let deny_list = keeps_list.then(|| DenyList::new(key_values.clone()));
+        let follows = is_followed(config.strategy.place(), sessions.remembers_since().is_some());
         let keys =
             SigningKeys::open(database.clone(), master_keys()?, config.keys.clone(), config.clock.clone()).await?;
         let keys = keys.with_shared_secret(config.shared_secret.clone());
@@ -117,7 +121,8 @@ impl AuthService {
             strategy: config.strategy,
             session_cookie: config.session_cookie.clone(),
             cookie_keys: config.cookie_keys.clone(),
-            deny_list,
+            own_endings: Own::new(follows),
+            remembers_announcements: config.remember() + CLOCKS_DIFFER,
             name: config.server.name,
             rules: config.sessions.clone(),
             retention: config.retention.clone(),
@@ -127,6 +132,17 @@ impl AuthService {
             admin_allowed_networks: config.admin_allowed_networks.clone(),
             clock: config.clock.clone(),
         })
+    }
+
+    /// Endings from before may be forgotten: nothing that they took back can be shown any more. Where a store keeps the
+    /// sessions, they are remembered for a day, for a store that comes back as it was before.
+    pub(crate) fn remembers_endings_since(&self) -> Timestamp {
+        let rules = &self.rules;
+        let remember = match self.strategy.place() {
+            Place::Client => rules.absolute_ttl + rules.access_token_ttl,
+            Place::Memory | Place::EachNode | Place::Redis | Place::RedisOrMemory => rules.access_token_ttl.max(A_DAY),
+        };
+        self.clock.now() - remember - CLOCKS_DIFFER
     }
 
     /// This service's own name as an audience: tokens for it open userinfo and the account.
@@ -181,7 +197,8 @@ async fn open_stores(
             let redis = Redis::open(url).context("REDIS_URL")?;
             check(&redis).await.context("the Redis of REDIS_URL")?;
             let feed_window = config.remember();
-            let mut sessions = RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window);
+            let mut sessions =
+                RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window).demanding_a_mark();
             if let Some(keys) = config.attribute_keys.clone() {
                 sessions = sessions.sealing_attributes(keys);
             }
@@ -194,7 +211,7 @@ async fn open_stores(
                 Credential::SealedCookie => DenyListMode::Feed,
                 Credential::SessionCookie | Credential::BearerToken => config.deny_list,
             };
-            let endings = mode.endings(sessions, key_values.clone());
+            let endings = mode.endings(sessions, key_values.clone(), feed_window);
             Ok((Arc::new(NoSessionStore::new(config.clock.clone(), endings)), key_values))
         }
     }

@@ -6,7 +6,7 @@ use actix_web::cookie::Cookie;
 use shared::authentication::strategy::Credential;
 use shared::authentication::{SealedCookie, SessionCookie};
 use shared::problem::Problem;
-use shared::session::{EndReason, Session, epoch_attribute};
+use shared::session::{EndReason, Session};
 use shared::token::VerifiedToken;
 
 use crate::AuthService;
@@ -38,8 +38,8 @@ pub async fn sign_in(
         Some(keys) => begin_sealed(service, attempt, &SealedCookie { cookie, keys: keys.clone() }).await?,
         None => begin_kept(service, attempt, &cookie).await?,
     };
-    if let Some(before) = before.and_then(|token| token.session()) {
-        end_session::end(service, before, EndReason::Logout, &by).await?;
+    if let Some(VerifiedToken::User(before)) = before {
+        end_session::end_of(service, before.session, Some(before.user), EndReason::Logout, &by).await?;
     }
     Ok(signed_in)
 }
@@ -53,10 +53,23 @@ async fn begin_kept(service: &AuthService, attempt: Attempt, cookie: &SessionCoo
 
 async fn begin_sealed(service: &AuthService, attempt: Attempt, sealed: &SealedCookie) -> Result<SignedIn, Problem> {
     let user = sign_in::prove(service, &attempt).await?;
-    let epoch = epoch_attribute(epoch::of(user.id, user.version));
-    let session = sign_in::begin(service, &user, &attempt, [epoch]).await?;
+    let session = sign_in::begin(service, &user, &attempt, epoch::attribute(service, &user)).await?;
     let cookie = sealed.of(&session)?;
     Ok(SignedIn { user, session, cookie })
+}
+
+/// A new cookie that holds a session which has changed; none where no cookie holds one.
+///
+/// # Errors
+/// 409 `session_too_large`.
+pub(crate) fn renewed(
+    service: &AuthService,
+    session: &Session,
+    request: &HttpRequest,
+) -> Result<Option<Cookie<'static>>, Problem> {
+    let Some(keys) = &service.cookie_keys else { return Ok(None) };
+    let sealed = SealedCookie { cookie: service.session_cookie.at(request), keys: keys.clone() };
+    sealed.of(session).map(Some)
 }
 
 /// The cookies that make a client forget its session; none where the strategy has no cookie.

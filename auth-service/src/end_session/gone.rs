@@ -8,9 +8,9 @@ use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::session::{EndReason, SessionId, UserId};
 
-use super::{count, settle_now};
+use super::settling::{Word, settle};
 use crate::AuthService;
-use crate::storage::audit::{Act, By, Entry};
+use crate::storage::audit::By;
 use crate::storage::grants;
 
 /// How long a session may be gone at most before it is noticed, unless its end was foreseen.
@@ -65,11 +65,7 @@ async fn look(service: &AuthService, id: SessionId, user: UserId) -> Result<(), 
     }
     // An access token may have been given shortly before.
     service.sessions.end(id, EndReason::Expired).await?;
-    if settle_now(service, &[id], None).await? > 0 {
-        count(EndReason::Expired, 1);
-        let entry = Entry::done(Act::EndSession, &By::SERVICE).subject(user).session(id);
-        service.record_or_log(&entry.detail(EndReason::Expired.as_str())).await;
-    }
+    settle(service, &[id], Word::of_session(Some(user), EndReason::Expired, &By::SERVICE)).await;
     Ok(())
 }
 

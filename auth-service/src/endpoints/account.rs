@@ -1,7 +1,8 @@
 //! One's own account.
 
-use actix_web::{HttpResponse, get, post, web};
-use serde::Deserialize;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use serde::{Deserialize, Serialize};
 use shared::authentication::{ConfirmedPrincipal, Principal};
 use shared::problem::Problem;
 use shared::request::Json;
@@ -11,7 +12,10 @@ use super::answers::{BadRequest, NotFound, Throttled, Unauthorized, Unavailable,
 use super::origin::Origin;
 use crate::AuthService;
 use crate::accounts::{self, Profile};
+use crate::issue::TokenResponse;
 use crate::password::{NewPassword, Password};
+use crate::self_contained;
+use crate::session_cookie;
 
 /// Who one is.
 #[utoipa::path(
@@ -33,12 +37,27 @@ struct PasswordChange {
     new_password: NewPassword,
 }
 
-/// Change the password. All other sessions end; this one stays.
+/// What a new password gives where nobody keeps sessions (`SESSION_STRATEGY=jwt`): the tokens of this session that go on.
+#[derive(Serialize, ToSchema)]
+struct PasswordChanged {
+    #[serde(flatten)]
+    tokens: TokenResponse,
+    /// After how many seconds no access token of another session is taken any more. Their refresh tokens are refused at once.
+    #[schema(example = 0)]
+    other_access_tokens_end_within: u64,
+}
+
+/// Change the password. All other sessions end; this one stays. Under `SESSION_STRATEGY=jwt` it stays by the new tokens of the
+/// answer, under `cookie` by its new cookie: what was given before the change ends. With `JWT_DENY_LIST=off` nothing tells the
+/// services, and access tokens of other sessions are good until they expire: the answer says within how many seconds.
 #[utoipa::path(
     tag = "account",
     security(("bearer" = [])),
     responses(
-        (status = 204, description = "The password is changed"),
+        (status = 200, description = "The password is changed, under `SESSION_STRATEGY=jwt`", body = PasswordChanged, headers(
+            ("Cache-Control" = String, description = "`no-store`"))),
+        (status = 204, description = "The password is changed", headers(
+            ("Set-Cookie" = Option<String>, description = "The session's new cookie, under `SESSION_STRATEGY=cookie`"))),
         (status = 403, description = "`wrong_password`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`account_changed`: by somebody else, meanwhile", body = Problem, content_type = "application/problem+json"),
         UnreadableBody, Unauthorized, NotFound, Throttled, Unavailable,
@@ -49,8 +68,21 @@ pub(super) async fn change_password(
     service: web::Data<AuthService>,
     origin: Origin,
     caller: ConfirmedPrincipal,
+    request: HttpRequest,
     Json(body): Json<PasswordChange>,
 ) -> Result<HttpResponse, Problem> {
-    accounts::change_password(&service, &caller, body.current_password, body.new_password, origin.address).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let (current, new) = (body.current_password, body.new_password);
+    let user = accounts::change_password(&service, &caller, current, new, origin.address).await?;
+    if !self_contained::is_demanded(&service) {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    let session = self_contained::continued(&service, &caller.session, &user);
+    if let Some(cookie) = session_cookie::renewed(&service, &session, &request)? {
+        return Ok(HttpResponse::NoContent().cookie(cookie).finish());
+    }
+    let is_told = service.sessions.tells_of_endings();
+    let other_access_tokens_end_within = if is_told { 0 } else { service.rules.access_token_ttl.as_secs() };
+    let tokens = crate::issue::issue(&service, &user, &session, 1)?;
+    let changed = PasswordChanged { tokens, other_access_tokens_end_within };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(changed))
 }

@@ -4,7 +4,8 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use shared::authentication::SingleSignOn;
+use shared::authentication::{Audience, Binding, Demand, SingleSignOn};
+use shared::problem::Problem;
 
 use crate::AuthService;
 use crate::client_authentication::authenticate;
@@ -13,6 +14,10 @@ use crate::form::Form;
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
 use crate::scopes::Words;
 use crate::{issue, refresh};
+
+/// What is demanded of a token that a client shows in a form: it is for any service, and whoever uses it there proves its key.
+pub(super) const IN_A_FORM: Demand<'static> =
+    Demand { audience: Audience::Any, scope: None, binding: Binding::CheckedElsewhere };
 
 /// Whether a token is good now (RFC 7662). To anybody but its client and the services that it is for, no token is.
 #[utoipa::path(
@@ -54,9 +59,10 @@ async fn access_token(
     client: &Client,
     text: &str,
 ) -> Result<Option<Value>, OAuthError> {
-    let token = match single_sign_on.verify_any_audience(text) {
+    let token = match single_sign_on.verify(text, &IN_A_FORM).await {
+        Err(refusal) if refusal.is_unavailable() => return Err(Problem::from(refusal).into()),
+        Err(_) => return Ok(None),
         Ok(token) => token,
-        Err(why) => return Ok(why.settled().map(|()| None)?),
     };
     // The feed may be behind; the store is not.
     if let Some(session) = token.session()

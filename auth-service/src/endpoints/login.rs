@@ -108,7 +108,8 @@ pub(super) async fn log_in(
     let attempt = Attempt { email: body.email, password: body.password, device, address: origin.address };
     match service.strategy.credential() {
         Credential::BearerToken => {
-            let (user, session) = sign_in::sign_in(&service, attempt, []).await?;
+            let user = sign_in::prove(&service, &attempt).await?;
+            let session = sign_in::begin(&service, &user, &attempt, epoch::attribute(&service, &user)).await?;
             // The first refresh token of a session has generation 1.
             Ok(token_answer(&LoggedIn::Tokens(issue(&service, &user, &session, 1)?)))
         }
@@ -176,12 +177,12 @@ pub(super) async fn log_out(
     } else {
         None
     };
-    let (session, by) = match body {
+    let (session, user, by) = match body {
         Some(body) if self_contained::is_demanded(&service) => {
             let Some(session) = self_contained::read(&service, &body.refresh_token) else {
                 return Ok(gone(&service, &request));
             };
-            (session.id, origin.anonymous())
+            (session.id, Some(session.user), origin.anonymous())
         }
         Some(body) => {
             let session = refreshing::read_own(&service, &body.refresh_token)?.session;
@@ -189,14 +190,14 @@ pub(super) async fn log_out(
             if service.sessions.load(session).await?.is_none() {
                 return Ok(gone(&service, &request));
             }
-            (session, origin.anonymous())
+            (session, None, origin.anonymous())
         }
         None => {
             let principal = single_sign_on.principal(&request).await?;
-            (principal.session, origin.by(&principal))
+            (principal.session, Some(principal.user), origin.by(&principal))
         }
     };
-    end_session::end(&service, session, EndReason::Logout, &by).await?;
+    end_session::end_of(&service, session, user, EndReason::Logout, &by).await?;
     Ok(gone(&service, &request))
 }
 
@@ -235,7 +236,8 @@ pub(super) async fn log_out_all(
 ) -> Result<HttpResponse, Problem> {
     let by = origin.by(&principal);
     let ended = if service.strategy.credential() == Credential::SealedCookie {
-        epoch::begin_another(&service, principal.user).await?;
+        let change = epoch::begin(&service, principal.user, None, EndReason::Logout, &by).await?;
+        change.end_outdated(&service).await?;
         None
     } else {
         self_contained::needs_kept_sessions(&service)?;

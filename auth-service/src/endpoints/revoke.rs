@@ -3,10 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use secrecy::SecretString;
 use shared::authentication::SingleSignOn;
+use shared::problem::Problem;
 use shared::session::UserId;
 use shared::token::VerifiedToken;
 use uuid::Uuid;
 
+use super::introspect::IN_A_FORM;
 use super::origin::Origin;
 use crate::AuthService;
 use crate::client_authentication::authenticate;
@@ -14,7 +16,7 @@ use crate::clients::Client;
 use crate::form::Form;
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
 use crate::storage::audit::By;
-use crate::{grants, refresh};
+use crate::{end_session, grants, refresh};
 
 /// Take back a token (RFC 7009). A refresh token takes its whole grant with it, an access token itself alone. One that is
 /// unknown, over or another client's changes nothing, and the answer is the same.
@@ -43,7 +45,7 @@ pub(super) async fn revoke(
     let client = authenticate(&service, &http, &form).await?;
     let text = SecretString::from(form.required("token")?);
     if !revoke_grant(&service, &client, &text, &origin.anonymous()).await? {
-        revoke_access_token(&service, &single_sign_on, &client, form.required("token")?).await?;
+        revoke_access_token(&service, &single_sign_on, &client, form.required("token")?, &origin.anonymous()).await?;
     }
     Ok(HttpResponse::Ok().finish())
 }
@@ -66,13 +68,15 @@ async fn revoke_access_token(
     single_sign_on: &SingleSignOn,
     client: &Client,
     text: &str,
+    by: &By,
 ) -> Result<(), OAuthError> {
-    let token = match single_sign_on.verify_any_audience(text) {
+    let token = match single_sign_on.verify(text, &IN_A_FORM).await {
+        Err(refusal) if refusal.is_unavailable() => return Err(Problem::from(refusal).into()),
+        Err(_) => return Ok(()),
         Ok(token) => token,
-        Err(why) => return Ok(why.settled()?),
     };
     if token.client_id() == client.id {
-        service.sessions.revoke_token(user_of(&token), token.token_id()).await?;
+        end_session::revoke_token(service, user_of(&token), token.token_id(), by).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -92,6 +93,19 @@ impl fmt::Display for Actor {
             Self::Anonymous => f.write_str("anonymous"),
             Self::CommandLine => f.write_str("command_line"),
             Self::Service => f.write_str("service"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        match text {
+            "anonymous" => Ok(Self::Anonymous),
+            "command_line" => Ok(Self::CommandLine),
+            "service" => Ok(Self::Service),
+            user => user.parse().map(Self::User),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clients;
 pub mod consents;
+pub mod endings;
 pub mod grants;
 pub mod keys;
 pub mod outbox;

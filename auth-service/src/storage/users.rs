@@ -249,14 +249,14 @@ pub async fn set_password(
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn begin_epoch(database: &Database, id: UserId) -> Result<Option<User>, sqlx::Error> {
-    on_database!(database, |pool| {
+pub async fn begin_epoch(transaction: &mut Transaction, id: UserId) -> Result<Option<User>, sqlx::Error> {
+    in_transaction!(transaction, |connection| {
         sqlx::query_as(
             "UPDATE users SET version = version + 1 WHERE id = $1
              RETURNING id, email, display_name, password_hash, roles, locked_at, version, ended_version, created_at",
         )
         .bind(id)
-        .fetch_optional(pool)
+        .fetch_optional(connection)
         .await
     })
 }

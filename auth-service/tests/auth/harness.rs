@@ -67,6 +67,11 @@ impl Place {
         Some(Self { database_url, redis_url: Some(redis_url), _folder: None })
     }
 
+    /// The same place, for another service.
+    pub(crate) fn again(&self) -> Self {
+        Self { database_url: self.database_url.clone(), redis_url: self.redis_url.clone(), _folder: None }
+    }
+
     /// The settings of a service there.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut pairs = vec![

@@ -18,6 +18,7 @@ mod conformance;
 mod document_server;
 mod documents;
 mod dpop_tokens;
+mod endings;
 mod faults;
 mod harness;
 mod keys;

@@ -20,7 +20,7 @@ on_both! {
     a_login_gives_the_session_sealed_in_one_cookie with super::sealed,
     a_changed_cookie_is_nobodys with super::sealed,
     a_session_goes_on_under_renewed_cookies_until_its_greatest_age with super::sealed,
-    a_logout_forgets_the_cookie_and_cannot_take_back_a_copy with super::sealed,
+    hv2_a_logout_ends_every_copy_of_the_cookie with super::sealed,
     a_logout_everywhere_ends_all_copies_and_the_next_login_is_good with super::sealed,
     a_lock_and_a_new_password_end_all_sessions_of_the_user with super::sealed,
     what_nobody_keeps_cannot_be_listed with super::sealed,
@@ -32,7 +32,7 @@ fn sealed(config: &mut Config) {
     (config.sessions.idle_ttl, config.sessions.absolute_ttl) = (IDLE, ABSOLUTE);
     if let Stores::Embedded(EmbeddedStores { key_values: Some(key_values), .. }) = &config.stores {
         let feed = Arc::new(MemorySessionStore::new(config.clock.clone(), config.remember()));
-        let endings = DenyListMode::Feed.endings(feed, key_values.clone());
+        let endings = DenyListMode::Feed.endings(feed, key_values.clone(), config.remember());
         let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
         config.stores = Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values.clone()) });
     }
@@ -112,13 +112,17 @@ async fn a_session_goes_on_under_renewed_cookies_until_its_greatest_age(app: App
     assert_eq!(call(&app, Method::GET, "/auth/me", &cookie).await.status, 401, "a session has a greatest age");
 }
 
-async fn a_logout_forgets_the_cookie_and_cannot_take_back_a_copy(app: App) {
-    let cookie = log_in(&app, &register(&app).await).await;
+async fn hv2_a_logout_ends_every_copy_of_the_cookie(app: App) {
+    let email = register(&app).await;
+    let (cookie, other) = (log_in(&app, &email).await, log_in(&app, &email).await);
+    app.clock.advance(IDLE / 2);
+    let renewed = value(&call(&app, Method::GET, "/auth/me", &cookie).await).expect("a renewed cookie");
     let answer = call(&app, Method::POST, "/auth/logout", &cookie).await;
     assert_eq!(answer.status, 204);
     assert_eq!(value(&answer).as_deref(), Some("SESSIONID="));
-    // That is what the strategy gives up.
-    assert_eq!(call(&app, Method::GET, "/auth/me", &cookie).await.status, 200);
+    is_refused(&app, &cookie).await;
+    is_refused(&app, &renewed).await;
+    assert_eq!(call(&app, Method::GET, "/auth/me", &other).await.status, 200, "the other session goes on");
 }
 
 async fn a_logout_everywhere_ends_all_copies_and_the_next_login_is_good(app: App) {

@@ -6,36 +6,65 @@ use actix_web::http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 
 use super::credential::Scheme;
 use crate::problem::Problem;
+use crate::session::StoreUnavailable;
 use crate::token::TokenError;
 use crate::token::dpop::{self, ProofError};
 
-/// Why a token that came with a request is refused.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Refusal<'a> {
-    /// With the scheme that the challenge names.
-    Token(TokenError, Scheme),
+/// Why the verdict refuses a token. The text is safe to show: it never quotes the token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Token(TokenError),
+    #[error(transparent)]
     Proof(ProofError),
-    Scope(&'a str, Scheme),
+    /// The token lacks this word of scope.
+    #[error("the access token lacks the scope {0:?}")]
+    Scope(String),
+    /// Whether it was taken back is not known.
+    #[error(transparent)]
+    Unavailable(StoreUnavailable),
 }
 
-impl Refusal<'_> {
+impl Refusal {
     /// One word for a metric's label.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(&self) -> &'static str {
         match self {
-            Self::Token(error, _) => error.as_str(),
+            Self::Token(error) => error.as_str(),
             Self::Proof(_) => "bad_proof",
-            Self::Scope(..) => "insufficient_scope",
+            Self::Scope(_) => "insufficient_scope",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// Whether the token was taken back, or its session has ended.
+    pub const fn is_revoked(&self) -> bool {
+        matches!(self, Self::Token(TokenError::Revoked))
+    }
+
+    /// Whether nothing could be said of the token: a 503, and no word against its holder.
+    pub const fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Token(error) => error.is_ours(),
+            Self::Proof(error) => matches!(error, ProofError::TooMany),
+            Self::Scope(_) => false,
+            Self::Unavailable(_) => true,
+        }
+    }
+
+    /// The answer to whoever sent the token so.
+    pub(super) fn problem(self, sent: Scheme) -> Problem {
+        match self {
+            Self::Token(error) => refused(error, sent),
+            Self::Proof(error) => proof_refused(error),
+            Self::Scope(word) => scope_needed(&word, sent),
+            Self::Unavailable(error) => error.into(),
         }
     }
 }
 
-impl From<Refusal<'_>> for Problem {
-    fn from(refusal: Refusal<'_>) -> Self {
-        match refusal {
-            Refusal::Token(error, sent) => refused(error, sent),
-            Refusal::Proof(error) => proof_refused(error),
-            Refusal::Scope(word, sent) => scope_needed(word, sent),
-        }
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        refusal.problem(Scheme::Bearer)
     }
 }
 
@@ -81,16 +110,6 @@ pub(super) fn refused(error: TokenError, sent: Scheme) -> Problem {
     let parameters = format!("error=\"invalid_token\", error_description=\"{error}\"");
     Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", error.to_string())
         .header(WWW_AUTHENTICATE, challenge(sent, &parameters))
-}
-
-impl TokenError {
-    /// Nothing, where the token is refused for good.
-    ///
-    /// # Errors
-    /// 503 where nothing can be said of any token at the moment: this one may be good.
-    pub fn settled(self) -> Result<(), Problem> {
-        if self.is_ours() { Err(cannot_tell(self)) } else { Ok(()) }
-    }
 }
 
 /// 503: whether a token is good cannot be said here at the moment.

@@ -1,19 +1,13 @@
 //! The access token in the `Authorization` header: of whoever has it (RFC 6750, section 2.1), or with a proof of the key that
 //! it is bound to (RFC 9449, section 7.1). A token in the query or in a form is not looked at.
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, AsHeaderName, HeaderMap};
 
 use super::challenge;
+use super::verdict::Shown;
 use crate::problem::Problem;
 use crate::token::Thumbprint;
 use crate::token::dpop::ProofError;
-
-/// What a request has to show.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Credential<'a> {
-    pub(super) token: &'a str,
-    pub(super) scheme: Scheme,
-}
 
 /// How a token is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,24 +23,67 @@ impl Scheme {
     }
 }
 
-/// The one token of a request, or none where there is no `Authorization` header.
+/// The one token among the values of the header `Authorization`, or none where there is no such header.
 ///
 /// # Errors
 /// 400 `invalid_request` for several headers; 401 for another scheme, or for no token after it.
-pub(super) fn credential(headers: &HeaderMap, takes_proofs: bool) -> Result<Option<Credential<'_>>, Problem> {
-    let mut values = headers.get_all(AUTHORIZATION);
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(challenge::several());
-    }
-    match value.to_str().ok().and_then(|text| text.split_once(' ')) {
+pub(super) fn credential<'a>(values: &[&'a str], takes_proofs: bool) -> Result<Option<Shown<'a>>, Problem> {
+    let value = match values {
+        [] => return Ok(None),
+        [value] => *value,
+        _ => return Err(challenge::several()),
+    };
+    match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Some(Credential { token: token.trim_start_matches(' '), scheme: Scheme::Bearer }))
+            Ok(Some(Shown { token: token.trim_start_matches(' '), scheme: Scheme::Bearer }))
         }
         Some((scheme, token)) if takes_proofs && scheme.eq_ignore_ascii_case("dpop") => {
-            Ok(Some(Credential { token: token.trim_start_matches(' '), scheme: Scheme::Dpop }))
+            Ok(Some(Shown { token: token.trim_start_matches(' '), scheme: Scheme::Dpop }))
         }
         _ => Err(challenge::missing(takes_proofs)),
+    }
+}
+
+/// What stands for a header's value that is no text: no scheme, and no proof.
+const UNREADABLE: &str = "";
+
+/// The values of a header, as far as they matter: with two, it is refused.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    first: [&'a str; 2],
+    count: usize,
+}
+
+impl<'a> Values<'a> {
+    fn of(headers: &'a HeaderMap, name: impl AsHeaderName) -> Self {
+        let mut values = Self { first: [UNREADABLE; 2], count: 0 };
+        for (place, value) in values.first.iter_mut().zip(headers.get_all(name)) {
+            *place = value.to_str().unwrap_or(UNREADABLE);
+            values.count += 1;
+        }
+        values
+    }
+
+    /// The values of `Authorization` and of `DPoP`.
+    pub(super) fn of_credentials(headers: &'a HeaderMap) -> (Self, Self) {
+        (Self::of(headers, AUTHORIZATION), Self::of(headers, "dpop"))
+    }
+
+    pub(super) fn as_slice(&self) -> &[&'a str] {
+        &self.first[..self.count]
+    }
+}
+
+/// The one proof among the values of the header `DPoP`, or none where there is no such header.
+///
+/// # Errors
+/// [`ProofError::Count`] for several, [`ProofError::Malformed`] for one that is no text.
+pub(super) fn single_proof<'a>(values: &[&'a str]) -> Result<Option<&'a str>, ProofError> {
+    match values {
+        [] => Ok(None),
+        [UNREADABLE] => Err(ProofError::Malformed),
+        [proof] => Ok(Some(proof)),
+        _ => Err(ProofError::Count),
     }
 }
 
@@ -55,10 +92,5 @@ pub(super) fn credential(headers: &HeaderMap, takes_proofs: bool) -> Result<Opti
 /// # Errors
 /// [`ProofError::Count`] for several, [`ProofError::Malformed`] for one that is no text.
 pub fn dpop_proof(headers: &HeaderMap) -> Result<Option<&str>, ProofError> {
-    let mut values = headers.get_all("dpop");
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(ProofError::Count);
-    }
-    value.to_str().map(Some).map_err(|_| ProofError::Malformed)
+    single_proof(Values::of(headers, "dpop").as_slice())
 }

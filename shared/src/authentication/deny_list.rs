@@ -1,6 +1,7 @@
 //! `JWT_DENY_LIST`: whether and how services learn that a session was ended, where nobody keeps sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Setting, Settings};
 use crate::key_value::KeyValueStore;
@@ -25,12 +26,17 @@ impl DenyListMode {
         settings.or("JWT_DENY_LIST", "off", meaning)
     }
 
-    /// `feed` and `list` are where endings are written.
-    pub fn endings(self, feed: Arc<dyn SessionStore>, list: Arc<dyn KeyValueStore>) -> Endings {
+    /// `feed` and `list` are where endings are written, for as long as an access token may live.
+    pub fn endings(
+        self,
+        feed: Arc<dyn SessionStore>,
+        list: Arc<dyn KeyValueStore>,
+        longest_token: Duration,
+    ) -> Endings {
         match self {
             Self::Off => Endings::Untold,
             Self::Feed => Endings::Announced(feed),
-            Self::Redis => Endings::Listed(DenyList::new(list)),
+            Self::Redis => Endings::Listed(DenyList::new(list, longest_token)),
         }
     }
 }

@@ -51,13 +51,9 @@ impl SingleSignOn {
         let (session, sealed) = match &self.0.cookie {
             None => return Ok(None),
             Some(LoginCookie::Opens(cookie)) => (self.opened(cookie, request).await?, None),
-            Some(LoginCookie::Holds(sealed)) => (self.held(sealed, request), Some(sealed)),
+            Some(LoginCookie::Holds(sealed)) => (self.held(sealed, request).await?, Some(sealed)),
         };
         let Some(mut session) = session else { return Ok(None) };
-        // The store was asked of a session that is in it; of one that is in the cookie, only the feed tells its end.
-        if sealed.is_some() {
-            self.can_tell().map_err(challenge::cannot_tell)?;
-        }
         if !self.0.cookie.as_ref().is_some_and(|cookie| cookie.settings().at(request).may_speak_for(request)) {
             let detail = "another site's page asked for this; a cookie does not speak for it";
             return Err(Problem::forbidden("cross_site", detail));
@@ -94,22 +90,24 @@ impl SingleSignOn {
     /// The live session that a cookie leads to.
     async fn opened(&self, cookie: &SessionCookie, request: &HttpRequest) -> Result<Option<Session>, Problem> {
         for (id, secret) in cookie.presented(request) {
-            if let Some(session) = self.load(id).await?.filter(|session| session.is_opened_by(&secret)) {
+            if let Some(session) = self.load(id).await?.filter(|session| session.is_opened_by(&secret))
+                && self.is_living(&session).await?
+            {
                 return Ok(Some(session));
             }
         }
         Ok(None)
     }
 
-    /// The session that a cookie holds, unless its user's epoch was revoked, or may have been before anybody remembers.
-    fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Option<Session> {
+    /// The session that a cookie holds, unless it was ended, by itself or with its user's epoch.
+    async fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Result<Option<Session>, Problem> {
         let now = self.0.clock.now();
-        let since = self.0.sessions.remembers_since();
-        let revoked = |session: &Session| {
-            since.is_some_and(|since| session.created_at < since)
-                || session.epoch().is_some_and(|epoch| self.0.revocations.is_revoked(None, epoch))
-        };
-        let mut found = cookies_named(request.headers(), &sealed.cookie.name).filter_map(|text| sealed.open(text, now));
-        found.find(|session| !revoked(session))
+        let found = cookies_named(request.headers(), &sealed.cookie.name).filter_map(|text| sealed.open(text, now));
+        for session in found {
+            if self.is_living(&session).await? {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
     }
 }

@@ -16,10 +16,12 @@ mod session_cookie;
 mod settings;
 mod single_sign_on;
 pub mod strategy;
+mod verdict;
 
 pub use self::answer::answer_with_cookies;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;
+pub use self::challenge::Refusal;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::challenge::cannot_tell;
 pub use self::cookie_domain::DomainPattern;
@@ -32,3 +34,4 @@ pub use self::session_cookie::SessionCookie;
 #[cfg(feature = "redis")]
 pub use self::settings::how_long_to_remember;
 pub use self::single_sign_on::{SingleSignOn, SingleSignOnConfig};
+pub use self::verdict::{Audience, Binding, Demand, RequestView};

@@ -174,11 +174,8 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
     let attribute_keys = AttributeKeys::read(settings, strategy);
     let nobody_keeps_any = strategy.place() == Place::Client;
     let meaning = "the Redis of the auth service: sessions and revocations";
-    // Under `cookie` the epochs are told by the feed, where there is one.
-    let told: Option<String> = settings.optional("REDIS_URL", meaning);
     let mode = match strategy.credential() {
-        Credential::SealedCookie if told.is_some() => DenyListMode::Feed,
-        Credential::SealedCookie => DenyListMode::Off,
+        Credential::SealedCookie => DenyListMode::Feed,
         Credential::SessionCookie | Credential::BearerToken => mode,
     };
     if nobody_keeps_any && mode == DenyListMode::Off {
@@ -187,7 +184,7 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
     let url: String = settings.required("REDIS_URL", "redis://localhost:6379/0", meaning);
     match Redis::open(&url) {
         Ok(redis) => {
-            let mut sessions = RedisSessionStore::new(redis.clone(), clock.clone(), ttl);
+            let mut sessions = RedisSessionStore::new(redis.clone(), clock.clone(), ttl).demanding_a_mark();
             if let Some(keys) = attribute_keys {
                 sessions = sessions.sealing_attributes(keys);
             }
@@ -195,7 +192,7 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
             if !nobody_keeps_any {
                 return sessions;
             }
-            let endings = mode.endings(sessions, Arc::new(RedisKeyValueStore::new(redis, clock.clone())));
+            let endings = mode.endings(sessions, Arc::new(RedisKeyValueStore::new(redis, clock.clone())), ttl);
             Arc::new(NoSessionStore::new(clock.clone(), endings))
         }
         Err(error) => {

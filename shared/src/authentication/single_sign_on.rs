@@ -11,20 +11,21 @@ use actix_web::http::header::COOKIE;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use super::challenge::{self, Refusal};
+use super::challenge;
 use super::cookie_keys::CookieKeys;
-use super::credential::{Credential, Scheme, credential, dpop_proof};
+use super::credential::{Scheme, Values, credential};
 use super::login_cookie::LoginCookie;
 use super::principal::Principal;
 use super::sealed_cookie::SealedCookie;
 use super::session_cookie::SessionCookie;
 use super::strategy::{self, Strategy};
+use super::verdict::{Audience, Binding, Demand, RequestView, Shown};
 use crate::calls;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::problem::Problem;
 use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable};
-use crate::token::dpop::{self, Proof, ProofError, ProvenRequest, SeenProofs};
-use crate::token::{KeySet, SharedSecret, Thumbprint, TokenError, VerifiedToken, Verifier};
+use crate::token::dpop::SeenProofs;
+use crate::token::{KeySet, SharedSecret, TokenError, VerifiedToken, Verifier};
 
 /// How long a sensitive request waits for the session store.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +33,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a start waits for the issuer's keys and the revocations, and how often it looks.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 const SETTLE_LOOK: Duration = Duration::from_millis(10);
+
+/// From the beginning of a second to its last microsecond.
+const LAST_OF_A_SECOND: Duration = Duration::from_micros(999_999);
 
 /// What a service needs to know to join.
 #[derive(Clone)]
@@ -74,7 +78,7 @@ pub struct SingleSignOnConfig {
 pub struct SingleSignOn(pub(super) Arc<Joined>);
 
 pub(super) struct Joined {
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
     pub(super) revocations: Revocations,
     pub(super) sessions: Arc<dyn SessionStore>,
     /// Where the strategy is one of cookies.
@@ -82,8 +86,8 @@ pub(super) struct Joined {
     pub(super) cookie_scope: BTreeSet<String>,
     scope: Option<String>,
     /// Without a slash at its end.
-    public_url: Option<String>,
-    proofs: SeenProofs,
+    pub(super) public_url: Option<String>,
+    pub(super) proofs: SeenProofs,
     pub(super) clock: Clock,
     step_up_after: Duration,
     _tasks: [AbortOnDropHandle<()>; 2],
@@ -155,35 +159,38 @@ impl SingleSignOn {
         request: &HttpRequest,
         scope: Option<&str>,
     ) -> Result<Option<VerifiedToken>, Problem> {
-        let Some(credential) = credential(request.headers(), self.takes_proofs())? else {
-            return self.by_live_cookie(request).await;
-        };
-        let verdict = self.0.verifier.verify(credential.token).await;
-        let scheme = credential.scheme;
-        let token = self.admit(request, credential, verdict, scope)?;
-        match (self.0.sessions.deny_list(), token.session()) {
-            (Some(list), Some(session)) if in_time(list.has(session)).await? => {
-                Err(challenge::refused(TokenError::Revoked, scheme))
-            }
-            _ => Ok(Some(token)),
+        let (authorization, dpop) = Values::of_credentials(request.headers());
+        match self.authenticate_view(&view(request, &authorization, &dpop), scope).await? {
+            None => self.by_live_cookie(request).await,
+            token => Ok(token),
+        }
+    }
+
+    /// As [`SingleSignOn::authenticate_for`], for a caller without an `HttpRequest`. A cookie of a login is not looked at.
+    ///
+    /// # Errors
+    /// As [`SingleSignOn::authenticate`].
+    pub async fn authenticate_view(
+        &self,
+        request: &RequestView<'_>,
+        scope: Option<&str>,
+    ) -> Result<Option<VerifiedToken>, Problem> {
+        match credential(request.authorization, self.takes_proofs())? {
+            Some(shown) => self.admit(shown, &demand(request, scope)).await.map(Some),
+            None => Ok(None),
         }
     }
 
     /// As [`SingleSignOn::authenticate`], but without waiting: pending where a key id is not known, or a session or the
     /// list of ended ones is to be looked up.
     pub(super) fn authenticate_now(&self, request: &HttpRequest) -> Poll<Result<Option<VerifiedToken>, Problem>> {
-        let credential = match credential(request.headers(), self.takes_proofs()) {
-            Ok(Some(_)) if self.0.sessions.deny_list().is_some() => return Poll::Pending,
-            Ok(Some(credential)) => credential,
-            Ok(None) if self.0.cookie.is_some() && request.headers().contains_key(COOKIE) => {
-                return Poll::Pending;
-            }
-            Ok(None) => return Poll::Ready(Ok(None)),
-            Err(problem) => return Poll::Ready(Err(problem)),
-        };
-        match self.0.verifier.verify_now(credential.token) {
-            Err(TokenError::UnknownKey) => Poll::Pending,
-            verdict => Poll::Ready(self.admit(request, credential, verdict, self.0.scope.as_deref()).map(Some)),
+        let (authorization, dpop) = Values::of_credentials(request.headers());
+        let seen = view(request, &authorization, &dpop);
+        match credential(seen.authorization, self.takes_proofs()) {
+            Ok(Some(shown)) => self.admit_now(shown, &demand(&seen, self.0.scope.as_deref())).map_ok(Some),
+            Ok(None) if self.0.cookie.is_some() && request.headers().contains_key(COOKIE) => Poll::Pending,
+            Ok(None) => Poll::Ready(Ok(None)),
+            Err(problem) => Poll::Ready(Err(problem)),
         }
     }
 
@@ -203,23 +210,6 @@ impl SingleSignOn {
         token.ok_or_else(|| challenge::missing(self.takes_proofs()))
     }
 
-    /// What a good token says that is not revoked, whoever has it: neither its scope nor the key that it is bound to is
-    /// looked at.
-    ///
-    /// # Errors
-    /// Why the token is refused.
-    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
-        self.unrevoked(self.0.verifier.verify(token).await)
-    }
-
-    /// As [`SingleSignOn::verify`], whichever service the token is for: introspection.
-    ///
-    /// # Errors
-    /// Why the token is refused.
-    pub fn verify_any_audience(&self, token: &str) -> Result<VerifiedToken, TokenError> {
-        self.unrevoked(self.0.verifier.verify_any_audience(token))
-    }
-
     /// As [`SingleSignOn::authenticate_for`], for a token that came in a form (RFC 6750, section 2.2).
     ///
     /// # Errors
@@ -230,79 +220,20 @@ impl SingleSignOn {
         token: &str,
         scope: Option<&str>,
     ) -> Result<VerifiedToken, Problem> {
-        let credential = Credential { token, scheme: Scheme::Bearer };
-        self.admit(request, credential, self.0.verifier.verify(token).await, scope)
+        let (authorization, dpop) = Values::of_credentials(request.headers());
+        let shown = Shown { token, scheme: Scheme::Bearer };
+        self.admit(shown, &demand(&view(request, &authorization, &dpop), scope)).await
     }
 
     /// Whether a token that is bound to a key can be used here.
-    fn takes_proofs(&self) -> bool {
+    pub(super) fn takes_proofs(&self) -> bool {
         self.0.public_url.is_some()
     }
 
-    /// Decides on a token that came with a request.
-    fn admit(
-        &self,
-        request: &HttpRequest,
-        credential: Credential<'_>,
-        verdict: Result<VerifiedToken, TokenError>,
-        scope: Option<&str>,
-    ) -> Result<VerifiedToken, Problem> {
-        let decided = self.decide(request, credential, verdict, scope);
-        let outcome = decided.as_ref().map_or_else(|refusal| refusal.as_str(), |_| "accepted");
-        metrics::counter!("roam_token_checks_total", "outcome" => outcome).increment(1);
-        Ok(decided?)
-    }
-
-    fn decide<'a>(
-        &self,
-        request: &HttpRequest,
-        Credential { token: text, scheme }: Credential<'_>,
-        verdict: Result<VerifiedToken, TokenError>,
-        scope: Option<&'a str>,
-    ) -> Result<VerifiedToken, Refusal<'a>> {
-        let token = self.unrevoked(verdict).map_err(|error| Refusal::Token(error, scheme))?;
-        let proof = match (scheme, token.bound_to()) {
-            (Scheme::Bearer, None) => None,
-            (Scheme::Bearer, Some(_)) => {
-                let wanted = if self.takes_proofs() { Scheme::Dpop } else { Scheme::Bearer };
-                return Err(Refusal::Token(TokenError::BoundToKey, wanted));
-            }
-            (Scheme::Dpop, None) => return Err(Refusal::Token(TokenError::NotBoundToKey, scheme)),
-            (Scheme::Dpop, Some(key)) => Some(self.prove(request, text, key).map_err(Refusal::Proof)?),
-        };
-        if let Some(word) = scope.filter(|word| !token.scope().contains(*word)) {
-            return Err(Refusal::Scope(word, scheme));
-        }
-        // The last step: only what passes takes room in the memory of proofs.
-        if let Some(proof) = proof {
-            self.0.proofs.remember(&proof).map_err(Refusal::Proof)?;
-        }
-        Ok(token)
-    }
-
-    /// Checks that the request comes from whoever has `key` (RFC 9449, section 7). Whether the proof was used before is
-    /// left to the caller.
-    fn prove(&self, request: &HttpRequest, access_token: &str, key: Thumbprint) -> Result<Proof, ProofError> {
-        let proof = dpop_proof(request.headers())?.ok_or(ProofError::Count)?;
-        let public_url = self.0.public_url.as_deref().ok_or(ProofError::Target)?;
-        let proven = ProvenRequest {
-            method: request.method().as_str(),
-            url: &format!("{public_url}{}", request.path()),
-            access_token: Some(access_token),
-        };
-        let proof = dpop::check(proof, proven, self.0.clock.now())?;
-        if proof.key != key {
-            return Err(ProofError::WrongKey);
-        }
-        Ok(proof)
-    }
-
-    fn unrevoked(&self, verdict: Result<VerifiedToken, TokenError>) -> Result<VerifiedToken, TokenError> {
+    /// Part of the verdict: what was taken back, as far as this process knows.
+    pub(super) fn unrevoked(&self, verdict: Result<VerifiedToken, TokenError>) -> Result<VerifiedToken, TokenError> {
         verdict.and_then(|token| {
-            let revocations = &self.0.revocations;
-            let grant_is_revoked = token.grant().is_some_and(|grant| revocations.is_revoked(None, grant));
-            let revoked = grant_is_revoked || revocations.is_revoked(token.session(), token.token_id());
-            if revoked || self.is_forgotten(&token) {
+            if self.0.revocations.holds_any(token.named()) || self.is_forgotten(&token) {
                 return Err(TokenError::Revoked);
             }
             self.can_tell().map(|()| token)
@@ -336,7 +267,7 @@ impl SingleSignOn {
             VerifiedToken::Client(token) => token.issued_at,
         };
         // Tokens know whole seconds.
-        self.0.sessions.remembers_since().is_some_and(|since| begun.seconds() < since.seconds())
+        self.is_older_than_memory(Timestamp::from_seconds(begun.seconds()) + LAST_OF_A_SECOND)
     }
 
     /// Asks the store that the principal's session lives now, and that the login is recent enough. Where nothing keeps
@@ -409,8 +340,25 @@ impl SingleSignOn {
     }
 }
 
+/// A request as the verdict sees it.
+fn view<'a>(request: &'a HttpRequest, authorization: &'a Values<'_>, dpop: &'a Values<'_>) -> RequestView<'a> {
+    RequestView {
+        method: request.method().as_str(),
+        path: request.path(),
+        authorization: authorization.as_slice(),
+        dpop: dpop.as_slice(),
+    }
+}
+
+/// What is demanded of a token that came with a request to this service.
+fn demand<'a>(request: &'a RequestView<'a>, scope: Option<&'a str>) -> Demand<'a> {
+    Demand { audience: Audience::Own, scope, binding: Binding::Request(request) }
+}
+
 /// What the store answers, in time.
-async fn in_time<T>(asking: impl Future<Output = Result<T, StoreUnavailable>>) -> Result<T, StoreUnavailable> {
+pub(super) async fn in_time<T>(
+    asking: impl Future<Output = Result<T, StoreUnavailable>>,
+) -> Result<T, StoreUnavailable> {
     let answer = tokio::time::timeout(STORE_PATIENCE, asking).await;
     answer.unwrap_or_else(|_| Err(StoreUnavailable("no answer in time".to_owned())))
 }

@@ -121,8 +121,7 @@ impl Strategy {
             any_node: self.place() != Place::Memory,
             survives_a_node: outlives_the_process || self.place() == Place::EachNode,
             survives_a_restart: outlives_the_process,
-            // A sealed cookie knows its user's epoch, and no end of its own.
-            revokes_at_once: sessions.tells_of_endings() && self.credential() != Credential::SealedCookie,
+            revokes_at_once: sessions.tells_of_endings(),
             // Under `sticky`, those that began on the node which is asked.
             lists_sessions: sessions.keeps_sessions(),
         }

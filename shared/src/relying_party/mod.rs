@@ -37,8 +37,8 @@ pub use self::endpoints::endpoints;
 pub use self::on_behalf::OnBehalfError;
 pub use self::tokens::Profile;
 pub use self::visitor::{RecentlySignedIn, SignedIn, Visitor};
+use crate::authentication::{Audience, Binding, Demand, Principal, Refusal, SingleSignOn};
 pub use crate::authentication::{CookieKeys, InvalidCookieKey, answer_with_cookies};
-use crate::authentication::{Principal, SingleSignOn};
 use crate::clock::Clock;
 use crate::token::TokenError;
 
@@ -97,11 +97,13 @@ impl RelyingParty {
     }
 
     /// Whom an access token of the cookie speaks for. One of a client, or without this service's scope, is for others.
-    async fn principal(&self, access_token: &str) -> Result<Principal, TokenError> {
-        let token = self.0.single_sign_on.verify(access_token).await?;
-        let principal = Principal::try_from(token).map_err(|_| TokenError::WrongAudience)?;
-        let scope = self.0.single_sign_on.scope();
-        if scope.is_none_or(|word| principal.has_scope(word)) { Ok(principal) } else { Err(TokenError::WrongAudience) }
+    async fn principal(&self, access_token: &str) -> Result<Principal, Refusal> {
+        let single_sign_on = &self.0.single_sign_on;
+        // The token is this client's own: no holder shows it.
+        let binding = Binding::CheckedElsewhere;
+        let demand = Demand { audience: Audience::Own, scope: single_sign_on.scope(), binding };
+        let token = single_sign_on.verify(access_token, &demand).await?;
+        Principal::try_from(token).map_err(|_| Refusal::Token(TokenError::WrongAudience))
     }
 
     /// A route of this service as browsers know it.

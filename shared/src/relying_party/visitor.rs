@@ -23,7 +23,6 @@ use crate::authentication::{Caller, Principal, cannot_tell, set_with_answer};
 use crate::pages::{Greeter, Visit};
 use crate::problem::Problem;
 use crate::session::Session;
-use crate::token::TokenError;
 
 /// An access token that is about to expire is renewed: what a page does with it takes a moment too.
 const ABOUT_TO_EXPIRE: Duration = Duration::from_secs(10);
@@ -131,8 +130,8 @@ impl RelyingParty {
         if tokens.expires_at() > self.clock().now() + ABOUT_TO_EXPIRE {
             match self.principal(&tokens.access_token).await {
                 Ok(principal) => return self.welcome(request, principal, tokens),
-                Err(TokenError::Revoked) => return self.farewell(request),
-                Err(why) if why.is_ours() => return Err(cannot_tell(why)),
+                Err(refusal) if refusal.is_revoked() => return self.farewell(request),
+                Err(refusal) if refusal.is_unavailable() => return Err(refusal.into()),
                 // Expired by its own word, or of a key that was withdrawn: another one may do.
                 Err(_) => {}
             }
@@ -158,7 +157,7 @@ impl RelyingParty {
                 set_with_answer(request, self.0.cookies.keep_session(&renewed.to_bytes())?)?;
                 self.welcome(request, principal, renewed)
             }
-            Err(TokenError::Revoked) => self.farewell(request),
+            Err(refusal) if refusal.is_revoked() => self.farewell(request),
             Err(error) => Err(Problem::unavailable("the sign-in service", error)),
         }
     }
@@ -181,7 +180,7 @@ impl RelyingParty {
         let expires_at = match verified {
             Ok(principal) => principal.expires_at,
             // The session ended meanwhile: whoever asks is told so.
-            Err(TokenError::Revoked) => self.clock().now(),
+            Err(refusal) if refusal.is_revoked() => self.clock().now(),
             Err(why) => return Err(ProviderError::Away(format!("its access token is refused: {why}"))),
         };
         Ok(tokens.renewed(response, expires_at))
@@ -221,7 +220,8 @@ impl RelyingParty {
         let Some(tokens) = content.as_deref().and_then(Tokens::read) else { return Visit::Guest };
         match self.principal(&tokens.access_token).await {
             Ok(principal) if !self.0.logged_out.has(&principal) => Visit::SignedIn(tokens.profile.called()),
-            Ok(_) | Err(TokenError::Revoked) => Visit::Guest,
+            Ok(_) => Visit::Guest,
+            Err(refusal) if refusal.is_revoked() => Visit::Guest,
             Err(_) => Visit::Unknown,
         }
     }

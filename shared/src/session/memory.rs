@@ -1,6 +1,7 @@
 //! Sessions in the memory of one process. Owns the lock and the waiting; the rules are the table's. Nothing outlives the
 //! process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,13 +23,15 @@ pub struct MemorySessionStore {
     began_at: Timestamp,
     table: Mutex<Table>,
     announced: Notify,
+    /// Ends at other nodes are not heard.
+    is_deaf: AtomicBool,
 }
 
 impl MemorySessionStore {
     /// `feed_window` is the longest life of an access token: so long a revocation matters.
     pub fn new(clock: Clock, feed_window: Duration) -> Self {
         let table = Mutex::new(Table::new(feed_window));
-        Self { began_at: clock.now(), clock, table, announced: Notify::new() }
+        Self { began_at: clock.now(), clock, table, announced: Notify::new(), is_deaf: AtomicBool::new(false) }
     }
 
     /// Runs `verb` on what lives now, alone.
@@ -127,6 +130,9 @@ impl SessionStore for MemorySessionStore {
     }
 
     async fn follow(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        if self.is_deaf.load(Ordering::Acquire) {
+            return Err(StoreUnavailable("what other nodes have ended is not heard".to_owned()));
+        }
         let mut announced = std::pin::pin!(self.announced.notified());
         announced.as_mut().enable();
         let mut read = self.with(|table, now| table.announced_after(position, now));
@@ -134,6 +140,10 @@ impl SessionStore for MemorySessionStore {
             read = self.with(|table, now| table.announced_after(position, now));
         }
         Ok(read)
+    }
+
+    fn hears_of_others(&self, is_so: bool) {
+        self.is_deaf.store(!is_so, Ordering::Release);
     }
 
     fn remembers_since(&self) -> Option<Timestamp> {

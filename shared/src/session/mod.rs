@@ -17,6 +17,7 @@ use async_trait::async_trait;
 
 pub use self::memory::MemorySessionStore;
 pub use self::none::{DenyList, Endings, NoSessionStore};
+pub(crate) use self::record::epoch_of;
 pub use self::record::{
     Attributes, ClientGrant, InvalidSessionId, NewSession, Session, SessionId, UserId, authenticated_again,
     cookie_attribute, epoch_attribute,
@@ -131,6 +132,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    pub const ALL: [Self; 11] = [
+        Self::Logout,
+        Self::EndedByUser,
+        Self::EndedByAdministrator,
+        Self::PasswordChanged,
+        Self::RolesChanged,
+        Self::AccountLocked,
+        Self::AccountChanged,
+        Self::RefreshTokenReused,
+        Self::LimitReached,
+        Self::Expired,
+        Self::LostInFailover,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
@@ -164,6 +179,17 @@ pub struct Revocation {
     pub at: Timestamp,
 }
 
+/// How far the feed holds what else remembers endings: see [`SessionStore::feed_mark`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedMark {
+    /// The feed needs none: it ends with this process, or tells of nothing.
+    Unneeded,
+    /// The feed was never marked, or has lost its memory.
+    Lost,
+    /// All endings up to this number stand in it.
+    At(u64),
+}
+
 /// How much longer than an access token's life a revocation is kept: clocks differ, and verifiers allow for it.
 const FEED_MARGIN: Duration = Duration::from_secs(60);
 
@@ -176,6 +202,8 @@ pub struct FeedPosition {
     /// The last entry seen, for each part of the feed.
     seen: Vec<String>,
     at_end: bool,
+    /// Whether the feed was found to be marked, where it must be.
+    marked: bool,
     /// Which server it was read from, where that may change: elsewhere it means nothing.
     server: u64,
     /// How far this machine's clock was ahead of the store's when it was read, in microseconds, where the store has a clock
@@ -296,6 +324,27 @@ pub trait SessionStore: Send + Sync + 'static {
     /// What was announced after `position`, in order per user, and the position after it. From a position at the feed's
     /// end it waits for a first entry, at most about a second; then it answers without one.
     async fn follow(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable>;
+
+    /// How far the feed holds what the auth service's database remembers of endings. A store that loses its memory loses the
+    /// mark with it: then the auth service announces again what still matters, and marks the feed.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    async fn feed_mark(&self) -> Result<FeedMark, StoreUnavailable> {
+        Ok(FeedMark::Unneeded)
+    }
+
+    /// Notes that the feed holds all endings up to this number; a smaller number than before changes nothing.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    async fn mark_feed(&self, _through: u64) -> Result<(), StoreUnavailable> {
+        Ok(())
+    }
+
+    /// Says whether the ends at other nodes are heard, where each keeps sessions of its own: while they are not, the feed is
+    /// not current.
+    fn hears_of_others(&self, _is_so: bool) {}
 
     /// Since when it remembers, where what it keeps ends with this process: no session is older, and what was revoked
     /// before is forgotten. `None` where it outlives the process.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{try_join, try_join_all};
 
 use super::{
-    ClientGrant, Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session,
-    SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+    ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, NewSession, OnlineCursor, OnlinePage,
+    Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId,
+    Written,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::key_value::{Key, KeyValueStore};
@@ -17,32 +19,64 @@ use crate::key_value::{Key, KeyValueStore};
 /// How long a follower waits where nothing is ever announced.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The sessions that were ended before their tokens expire, one entry each: asked for with each request.
+/// How long the mark of a list stays without being renewed: longer than any auth service is away.
+const MARK_TTL: Duration = Duration::from_secs(400 * 86_400);
+
+/// What was taken back before it expires, one entry each: asked for with each request.
 #[derive(Clone)]
-pub struct DenyList(Arc<dyn KeyValueStore>);
+pub struct DenyList {
+    entries: Arc<dyn KeyValueStore>,
+    /// How long an entry matters.
+    ttl: Duration,
+}
 
 impl DenyList {
-    pub fn new(entries: Arc<dyn KeyValueStore>) -> Self {
-        Self(entries)
+    /// `longest_token` is the longest life of an access token: so long an entry matters.
+    pub fn new(entries: Arc<dyn KeyValueStore>, longest_token: Duration) -> Self {
+        Self { entries, ttl: longest_token + FEED_MARGIN }
     }
 
-    /// Denies the session for `ttl`: as long as something of it may be shown.
+    /// Denies it for as long as something of it may be shown.
     ///
     /// # Errors
     /// The list does not answer.
-    pub async fn add(&self, id: SessionId, ttl: Duration) -> Result<(), StoreUnavailable> {
-        self.0.put(&entry(id), b"1", ttl).await
+    pub async fn add(&self, what: Revoked) -> Result<(), StoreUnavailable> {
+        self.entries.put(&entry(what), b"1", self.ttl).await
     }
 
+    /// Whether one of these is denied.
+    ///
     /// # Errors
-    /// The list does not answer.
-    pub async fn has(&self, id: SessionId) -> Result<bool, StoreUnavailable> {
-        Ok(self.0.get(&entry(id)).await?.is_some())
+    /// The list does not answer, or was never marked: it has lost its memory.
+    pub async fn has_any(&self, named: impl Iterator<Item = Revoked>) -> Result<bool, StoreUnavailable> {
+        let keys: Vec<Key> = named.map(entry).collect();
+        let looks = try_join_all(keys.iter().map(|key| self.entries.get(key)));
+        match try_join(self.mark(), looks).await? {
+            (FeedMark::At(_), found) => Ok(found.iter().any(Option::is_some)),
+            _ => Err(StoreUnavailable("the list of ended sessions was lost and is not restored yet".to_owned())),
+        }
+    }
+
+    async fn mark(&self) -> Result<FeedMark, StoreUnavailable> {
+        let mark = self.entries.get(&mark()).await?;
+        let number = mark.and_then(|text| str::from_utf8(&text).ok()?.parse().ok());
+        Ok(number.map_or(FeedMark::Lost, FeedMark::At))
+    }
+
+    async fn set_mark(&self, through: u64) -> Result<(), StoreUnavailable> {
+        self.entries.put(&mark(), through.to_string().as_bytes(), MARK_TTL).await
     }
 }
 
-fn entry(id: SessionId) -> Key {
-    Key::new("denied", id.to_string().as_bytes())
+fn entry(what: Revoked) -> Key {
+    match what {
+        Revoked::Session(id) => Key::new("denied", id.to_string().as_bytes()),
+        Revoked::Token(id) => Key::new("denied", format!("{id:032x}").as_bytes()),
+    }
+}
+
+fn mark() -> Key {
+    Key::new("denied_mark", b"")
 }
 
 /// How services learn that a session was ended.
@@ -133,9 +167,10 @@ impl SessionStore for NoSessionStore {
     }
 
     async fn end(&self, id: SessionId, reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
-        match self.feed() {
-            Some(feed) => feed.end(id, reason).await,
-            None => Ok(None),
+        match &self.endings {
+            Endings::Announced(feed) => feed.end(id, reason).await,
+            Endings::Listed(list) => list.add(Revoked::Session(id)).await.map(|()| None),
+            Endings::Untold => Ok(None),
         }
     }
 
@@ -157,9 +192,10 @@ impl SessionStore for NoSessionStore {
     }
 
     async fn revoke_token(&self, user: UserId, token_id: u128) -> Result<(), StoreUnavailable> {
-        match self.feed() {
-            Some(feed) => feed.revoke_token(user, token_id).await,
-            None => Ok(()),
+        match &self.endings {
+            Endings::Announced(feed) => feed.revoke_token(user, token_id).await,
+            Endings::Listed(list) => list.add(Revoked::Token(token_id)).await,
+            Endings::Untold => Ok(()),
         }
     }
 
@@ -175,6 +211,28 @@ impl SessionStore for NoSessionStore {
             tokio::time::sleep(PAUSE).await;
         }
         Ok((Vec::new(), FeedPosition { at_end: true, ..position.clone() }))
+    }
+
+    async fn feed_mark(&self) -> Result<FeedMark, StoreUnavailable> {
+        match &self.endings {
+            Endings::Announced(feed) => feed.feed_mark().await,
+            Endings::Listed(list) => list.mark().await,
+            Endings::Untold => Ok(FeedMark::Unneeded),
+        }
+    }
+
+    async fn mark_feed(&self, through: u64) -> Result<(), StoreUnavailable> {
+        match &self.endings {
+            Endings::Announced(feed) => feed.mark_feed(through).await,
+            Endings::Listed(list) => list.set_mark(through).await,
+            Endings::Untold => Ok(()),
+        }
+    }
+
+    fn hears_of_others(&self, is_so: bool) {
+        if let Some(feed) = self.feed() {
+            feed.hears_of_others(is_so);
+        }
     }
 
     /// As long as its feed remembers endings: where that is in memory, what began before the process may have ended.

@@ -162,6 +162,11 @@ pub fn epoch_attribute(epoch: u128) -> (String, String) {
     (EPOCH.to_owned(), format!("{epoch:032x}"))
 }
 
+/// The epoch of the user in what a session remembers, where there is one.
+pub(crate) fn epoch_of(attributes: &Attributes) -> Option<u128> {
+    u128::from_str_radix(attributes.get(EPOCH)?, 16).ok()
+}
+
 /// The attribute that says when the user proved again who they are.
 pub fn authenticated_again(at: Timestamp) -> (String, String) {
     (AUTHENTICATED_AT.to_owned(), at.micros().to_string())
@@ -247,11 +252,6 @@ impl Session {
     pub fn auth_time(&self) -> Timestamp {
         let again = self.attributes.get(AUTHENTICATED_AT).and_then(|text| text.parse().ok());
         again.map_or(self.created_at, Timestamp::from_micros)
-    }
-
-    /// Its user's epoch, where it has one.
-    pub fn epoch(&self) -> Option<u128> {
-        u128::from_str_radix(self.attributes.get(EPOCH)?, 16).ok()
     }
 
     /// Whether its cookie has this secret. One that has no cookie is opened by none.

@@ -10,6 +10,7 @@
 //! | `roam:{T}:u:USER` | sorted set | sessions by creation | the last expiry; pruned on read |
 //! | `roam:{T}:on` | sorted set | sessions by last seen | the last expiry; pruned on read |
 //! | `roam:{T}:rev` | stream | `s` session or `j` token | each entry an access token's life |
+//! | `roam:{T}:mark` | text | the number up to which the stream holds what the auth service's database remembers | Redis forgets |
 //!
 //! Times are microseconds of the Redis server's clock. Short values keep a hash in its compact form: 400 bytes.
 //! With [`RedisSessionStore::sealing_attributes`], the value of an attribute is sealed.
@@ -28,9 +29,9 @@ use futures_util::future::try_join_all;
 
 pub use self::sealing::AttributeKeys;
 use super::{
-    Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedPosition, LimitPolicy, MOST_GRANTS, NewSession,
-    OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable,
-    Touched, UserId, Written,
+    Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, LimitPolicy, MOST_GRANTS,
+    NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore,
+    StoreUnavailable, Touched, UserId, Written,
 };
 use crate::arrival;
 use crate::clock::{Clock, Timestamp};
@@ -60,6 +61,7 @@ scripts! {
     LIST = "redis/list.lua",
     ONLINE = "redis/online.lua",
     REVOKE_TOKEN = "redis/revoke_token.lua",
+    MARK = "redis/mark.lua",
 }
 
 fn prefix(partition: u8) -> String {
@@ -86,6 +88,10 @@ fn feed_key(partition: u8) -> String {
     format!("{}rev", prefix(partition))
 }
 
+fn mark_key(partition: u8) -> String {
+    format!("{}mark", prefix(partition))
+}
+
 /// A hash's fields and values, as Redis answers them.
 type Contents = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -95,13 +101,20 @@ pub struct RedisSessionStore {
     clock: Clock,
     feed_window: Duration,
     attribute_keys: Option<AttributeKeys>,
+    demands_mark: bool,
 }
 
 impl RedisSessionStore {
     /// `feed_window` is the longest life of an access token: so long a revocation matters. The time is the Redis
     /// server's; of the clock only what a test moved it by counts.
     pub fn new(redis: Redis, clock: Clock, feed_window: Duration) -> Self {
-        Self { redis, clock, feed_window: feed_window + FEED_MARGIN, attribute_keys: None }
+        Self { redis, clock, feed_window: feed_window + FEED_MARGIN, attribute_keys: None, demands_mark: false }
+    }
+
+    /// Takes the feed for read only where it is marked ([`SessionStore::feed_mark`]): an empty feed may be one that has
+    /// lost its memory. For services beside an auth service, which marks it.
+    pub fn demanding_a_mark(self) -> Self {
+        Self { demands_mark: true, ..self }
     }
 
     /// Seals the values of attributes; their names stay plain. One that no key opens, that is not sealed, or that was
@@ -318,6 +331,19 @@ impl SessionStore for RedisSessionStore {
 
     async fn follow(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
         self.read_feed(position).await
+    }
+
+    async fn feed_mark(&self) -> Result<FeedMark, StoreUnavailable> {
+        self.read_mark().await
+    }
+
+    async fn mark_feed(&self, through: u64) -> Result<(), StoreUnavailable> {
+        let marks = (0..SessionId::PARTITIONS).map(async |partition| {
+            let mut call = self.call(&MARK, mark_key(partition), partition);
+            call.arg(through);
+            self.redis.invoke::<()>(slot(partition), &call).await
+        });
+        try_join_all(marks).await.map(drop)
     }
 
     fn remembers_since(&self) -> Option<Timestamp> {

@@ -138,6 +138,12 @@ impl Revocations {
             .any(|numbers| session.is_some_and(|session| numbers.contains(session)) || numbers.contains(token))
     }
 
+    /// Whether one of these was taken back.
+    pub fn holds_any(&self, mut named: impl Iterator<Item = Revoked>) -> bool {
+        let held = self.0.held.read();
+        named.any(|revoked| held.current.contains(revoked) || held.previous.contains(revoked))
+    }
+
     /// The sessions that are held and not in `told`.
     fn sessions_beside(&self, told: &HashSet<Revoked, RandomState>) -> Vec<SessionId> {
         let held = self.0.held.read();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{AccessClaims, Actor, Subject, Thumbprint};
 use crate::clock::Timestamp;
-use crate::session::{Attributes, Session, SessionId, UserId};
+use crate::session::{Attributes, Revoked, Session, SessionId, UserId, epoch_of};
 
 /// What a good access token says. A copy is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +209,16 @@ impl VerifiedToken {
             Self::User(token) => token.token_id,
             Self::Client(token) => token.token_id,
         }
+    }
+
+    /// All by which it can be taken back: its session, itself, its grant, its user's epoch.
+    pub fn named(&self) -> impl Iterator<Item = Revoked> {
+        let (session, epoch) = match self {
+            Self::User(token) => (Some(token.session), epoch_of(&token.attributes)),
+            Self::Client(_) => (None, None),
+        };
+        let tokens = [Some(self.token_id()), self.grant(), epoch];
+        session.map(Revoked::Session).into_iter().chain(tokens.into_iter().flatten().map(Revoked::Token))
     }
 
     pub fn expires_at(&self) -> Timestamp {

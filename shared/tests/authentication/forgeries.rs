@@ -210,7 +210,7 @@ async fn a10_a_critical_extension_is_refused() {
     header["b64"] = json!(false);
     let message = format!("{}.{}", b64(header.to_string()), service.claims());
     let signature = b64(service.key.sign(message.as_bytes()));
-    let verdict = service.single_sign_on.verify(&format!("{message}.{signature}")).await;
+    let verdict = service.single_sign_on.verify(&format!("{message}.{signature}"), &ANYBODYS).await;
     assert!(verdict.is_err(), "a payload that is not encoded");
     service.refuses("b64", &with_member(&service, "b64", json!(true))).await;
     service.refuses("any other member", &with_member(&service, "x-own", json!(1))).await;
@@ -521,7 +521,7 @@ async fn a23_a_huge_token_is_refused_before_it_is_read() {
     for megabytes in [1, 3] {
         let token = padded(megabytes * 1024 * 1024);
         let begun = Instant::now();
-        assert!(service.single_sign_on.verify(&token).await.is_err());
+        assert!(service.single_sign_on.verify(&token, &ANYBODYS).await.is_err());
         assert!(begun.elapsed() < Duration::from_millis(500), "{megabytes} MB took {:?}", begun.elapsed());
         // The server closes the connection before such a header is whole, or says that it is too large.
         let answer = service.http.get(format!("{}/me", service.base)).bearer_auth(&token).send().await;
@@ -537,7 +537,7 @@ async fn a23_a_huge_token_is_refused_before_it_is_read() {
     let many: String = (0..10_000).map(|number| format!(",\"c{number}\":1")).collect();
     let many = format!("{}{many}}}", &claims[..claims.len() - 1]);
     let many = service.key.signed(&service.key.header().to_string(), &many);
-    assert!(service.single_sign_on.verify(&many).await.is_err(), "10,000 claims");
+    assert!(service.single_sign_on.verify(&many, &ANYBODYS).await.is_err(), "10,000 claims");
 }
 
 #[actix_web::test]
@@ -594,7 +594,7 @@ async fn a25_a_token_has_one_spelling() {
     for spelling in
         [format!(" {token}"), format!("{token} "), format!("{token}\n"), format!("{token}\0"), String::new()]
     {
-        assert!(service.single_sign_on.verify(&spelling).await.is_err(), "{spelling:?} got through");
+        assert!(service.single_sign_on.verify(&spelling, &ANYBODYS).await.is_err(), "{spelling:?} got through");
     }
 }
 

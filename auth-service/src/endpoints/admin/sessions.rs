@@ -99,9 +99,12 @@ pub(in crate::endpoints) async fn end(
     administrator: Administrator,
     Path(id): Path<SessionId>,
 ) -> Result<HttpResponse, Problem> {
-    let ended = end_session::end(&service, id, EndReason::EndedByAdministrator, &administrator.by).await?;
-    if service.deny_list.is_none() {
+    if !service.sessions.tells_of_endings() {
         self_contained::needs_kept_sessions(&service)?;
+    }
+    let ended = end_session::end(&service, id, EndReason::EndedByAdministrator, &administrator.by).await?;
+    // Where nobody keeps sessions, or other nodes have some of their own, nobody here knows whether it was one.
+    if service.sessions.keeps_sessions() && service.strategy.guarantees(&*service.sessions).any_node {
         ended.ok_or_else(|| Problem::not_found("session"))?;
     }
     Ok(HttpResponse::NoContent().finish())

@@ -1,9 +1,11 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693): a service that was called by a user calls
 //! another in the user's name, with a token that is for that one alone and that names who acts.
 
-use shared::session::{Session, StoreUnavailable};
+use shared::problem::Problem;
+use shared::session::Session;
 use shared::token::{Actor, Subject, UserToken, VerifiedToken};
 
+use super::super::introspect::IN_A_FORM;
 use super::TokenRequest;
 use crate::AuthService;
 use crate::authorization::request;
@@ -12,6 +14,7 @@ use crate::end_session;
 use crate::issue::{self, ClientTokens, OnBehalf};
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
+use crate::storage::endings;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -37,15 +40,12 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
 }
 
 /// The user's session, as the store knows it; where nobody keeps sessions, as the token tells, unless it was ended.
-async fn session(service: &AuthService, subject: &UserToken) -> Result<Option<Session>, StoreUnavailable> {
+async fn session(service: &AuthService, subject: &UserToken) -> Result<Option<Session>, Problem> {
     if service.sessions.keeps_sessions() {
-        return service.sessions.load(subject.session).await;
+        return Ok(service.sessions.load(subject.session).await?);
     }
-    let is_denied = match &service.deny_list {
-        Some(list) => list.has(subject.session).await?,
-        None => false,
-    };
-    Ok((!is_denied).then(|| subject.as_session()))
+    let has_ended = endings::has_session(&service.database, subject.session).await?;
+    Ok((!has_ended).then(|| subject.as_session()))
 }
 
 /// Only access tokens are taken, and given; the one who acts is the client itself.
@@ -66,10 +66,10 @@ fn refuse_other_kinds(request: &TokenRequest<'_>) -> Result<(), OAuthError> {
 /// The user's token, where it was issued to this client or is for the service that this client is.
 async fn subject_token(request: &TokenRequest<'_>) -> Result<std::sync::Arc<UserToken>, OAuthError> {
     let text = request.form.required("subject_token")?;
-    let token = match request.single_sign_on.verify_any_audience(text) {
+    let token = match request.single_sign_on.verify(text, &IN_A_FORM).await {
         Ok(VerifiedToken::User(token)) => token,
-        Ok(VerifiedToken::Client(_)) => return Err(OAuthError::invalid_grant()),
-        Err(why) => return Err(why.settled().map_or_else(OAuthError::from, |()| OAuthError::invalid_grant())),
+        Err(refusal) if refusal.is_unavailable() => return Err(Problem::from(refusal).into()),
+        Ok(VerifiedToken::Client(_)) | Err(_) => return Err(OAuthError::invalid_grant()),
     };
     let client = &request.client;
     if token.client_id != client.id

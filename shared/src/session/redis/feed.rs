@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use deadpool_redis::Connection;
 use deadpool_redis::redis::streams::{StreamId, StreamReadReply};
 use deadpool_redis::redis::{cmd, from_redis_value_ref, pipe};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::{sleep, timeout};
 
-use super::{RedisSessionStore, feed_key, number, slot};
+use super::{RedisSessionStore, feed_key, mark_key, number, slot};
 use crate::clock::{Clock, Timestamp};
 use crate::clock_skew::Reading;
-use crate::session::{FeedPosition, Revocation, Revoked, SessionId, StoreUnavailable};
+use crate::session::{FeedMark, FeedPosition, Revocation, Revoked, SessionId, StoreUnavailable};
 
 /// How many entries of each stream one read takes.
 const CHUNK: usize = 1_000;
@@ -26,10 +26,42 @@ const WAIT: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 impl RedisSessionStore {
+    /// Reads on. A feed that must be marked and is not has lost its memory: it is not at its end before it is marked again.
     pub(super) async fn read_feed(
         &self,
         position: &FeedPosition,
     ) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        // Before the entries: what was announced before the mark is read after it.
+        let is_marked = self.is_marked(position).await?;
+        let (entries, mut next) = self.read_entries(position).await?;
+        next.marked = is_marked && next.is_of_the_same_server(position);
+        if next.at_end && self.demands_mark && !next.marked {
+            next.at_end = false;
+            if entries.is_empty() {
+                sleep(BETWEEN_LOOKS).await;
+            }
+        }
+        Ok((entries, next))
+    }
+
+    /// Whether the feed was marked when this position was read, or is now.
+    async fn is_marked(&self, position: &FeedPosition) -> Result<bool, StoreUnavailable> {
+        let is_known = position.marked || !self.demands_mark;
+        Ok(is_known || matches!(self.read_mark().await?, FeedMark::At(_)))
+    }
+
+    /// The lowest mark of all partitions; lost where one has none.
+    pub(super) async fn read_mark(&self) -> Result<FeedMark, StoreUnavailable> {
+        let marks = (0..SessionId::PARTITIONS).map(async |partition| {
+            let mut get = cmd("GET");
+            get.arg(mark_key(partition));
+            self.redis.poll::<Option<u64>>(slot(partition), &get).await
+        });
+        let marks: Option<Vec<u64>> = try_join_all(marks).await?.into_iter().collect();
+        Ok(marks.and_then(|marks| marks.into_iter().min()).map_or(FeedMark::Lost, FeedMark::At))
+    }
+
+    async fn read_entries(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
         let Some((mut connection, server)) = self.redis.blocking().await? else {
             let layout = self.redis.layout().await?;
             return self.poll(position, layout).await;
