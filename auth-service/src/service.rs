@@ -188,7 +188,8 @@ async fn open_stores(
             let redis = Redis::open(url).context("REDIS_URL")?;
             check(&redis).await.context("the Redis of REDIS_URL")?;
             let feed_window = config.remember();
-            let mut sessions = RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window).demanding_a_mark();
+            let mut sessions =
+                RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window).demanding_a_mark();
             if let Some(keys) = config.attribute_keys.clone() {
                 sessions = sessions.sealing_attributes(keys);
             }

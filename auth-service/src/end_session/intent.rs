@@ -7,8 +7,8 @@ use shared::problem::Problem;
 use shared::session::{EndReason, SessionId, UserId};
 use tokio::time::timeout;
 
-use super::settling::{Word, settle};
 use super::has_sessions_elsewhere;
+use super::settling::{Word, settle};
 use crate::AuthService;
 use crate::storage::audit::By;
 use crate::storage::endings::{self, Ended, NewEnding};
@@ -80,14 +80,7 @@ pub async fn carry_out_left(service: &AuthService) -> Result<(), Problem> {
 pub(crate) async fn revoke_token(service: &AuthService, user: UserId, token: u128, by: &By) -> Result<(), Problem> {
     let mut transaction = service.database.begin().await?;
     let what = Ended::Token(token);
-    let new = NewEnding {
-        what,
-        user: Some(user),
-        spared: None,
-        reason: EndReason::Logout,
-        by,
-        is_settled: true,
-    };
+    let new = NewEnding { what, user: Some(user), spared: None, reason: EndReason::Logout, by, is_settled: true };
     endings::add(&mut transaction, &new, service.clock.now()).await?;
     service.own_endings.note(what);
     transaction.commit().await?;

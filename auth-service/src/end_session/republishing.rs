@@ -50,11 +50,7 @@ pub async fn keep_published(service: &AuthService, marked: &mut Marked) -> Resul
     Ok(())
 }
 
-async fn republish(
-    service: &AuthService,
-    mut number: i64,
-    since: Timestamp,
-) -> Result<usize, Problem> {
+async fn republish(service: &AuthService, mut number: i64, since: Timestamp) -> Result<usize, Problem> {
     let mut count = 0;
     loop {
         let (page, next) = endings::after(&service.database, number, since, BATCH).await?;

@@ -162,14 +162,8 @@ async fn claim(
     let what = Ended::Session(session);
     let intent = endings::settle(transaction, what, at).await?;
     if intent.is_none() {
-        let new = NewEnding {
-            what,
-            user: word.user(),
-            spared: None,
-            reason: word.reason,
-            by: &word.by,
-            is_settled: true,
-        };
+        let new =
+            NewEnding { what, user: word.user(), spared: None, reason: word.reason, by: &word.by, is_settled: true };
         if !endings::add(transaction, &new, at).await? {
             return Ok(false);
         }

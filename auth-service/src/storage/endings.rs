@@ -152,11 +152,7 @@ pub async fn add(transaction: &mut Transaction, new: &NewEnding<'_>, now: Timest
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn settle(
-    transaction: &mut Transaction,
-    what: Ended,
-    now: Timestamp,
-) -> Result<Option<Ending>, sqlx::Error> {
+pub async fn settle(transaction: &mut Transaction, what: Ended, now: Timestamp) -> Result<Option<Ending>, sqlx::Error> {
     let row: Option<Row> = in_transaction!(transaction, |connection| {
         sqlx::query_as(
             "UPDATE endings SET settled_at = $1 WHERE what = $2 AND settled_at IS NULL

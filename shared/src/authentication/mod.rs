@@ -19,9 +19,9 @@ pub mod strategy;
 mod verdict;
 
 pub use self::answer::answer_with_cookies;
-pub use self::challenge::Refusal;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;
+pub use self::challenge::Refusal;
 pub use self::cookie_domain::DomainPattern;
 pub use self::cookie_keys::{CookieKeys, InvalidCookieKey};
 pub use self::credential::dpop_proof;

@@ -335,7 +335,9 @@ fn demand<'a>(request: &'a RequestView<'a>, scope: Option<&'a str>) -> Demand<'a
 }
 
 /// What the store answers, in time.
-pub(super) async fn in_time<T>(asking: impl Future<Output = Result<T, StoreUnavailable>>) -> Result<T, StoreUnavailable> {
+pub(super) async fn in_time<T>(
+    asking: impl Future<Output = Result<T, StoreUnavailable>>,
+) -> Result<T, StoreUnavailable> {
     let answer = tokio::time::timeout(STORE_PATIENCE, asking).await;
     answer.unwrap_or_else(|_| Err(StoreUnavailable("no answer in time".to_owned())))
 }

@@ -37,8 +37,8 @@ pub use self::endpoints::endpoints;
 pub use self::on_behalf::OnBehalfError;
 pub use self::tokens::Profile;
 pub use self::visitor::{RecentlySignedIn, SignedIn, Visitor};
-pub use crate::authentication::{CookieKeys, InvalidCookieKey, answer_with_cookies};
 use crate::authentication::{Audience, Binding, Demand, Principal, Refusal, SingleSignOn};
+pub use crate::authentication::{CookieKeys, InvalidCookieKey, answer_with_cookies};
 use crate::clock::Clock;
 use crate::token::TokenError;
 

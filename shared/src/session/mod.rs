@@ -17,11 +17,11 @@ use async_trait::async_trait;
 
 pub use self::memory::MemorySessionStore;
 pub use self::none::{DenyList, Endings, NoSessionStore};
+pub(crate) use self::record::epoch_of;
 pub use self::record::{
     Attributes, ClientGrant, InvalidSessionId, NewSession, Session, SessionId, UserId, authenticated_again,
     cookie_attribute, epoch_attribute,
 };
-pub(crate) use self::record::epoch_of;
 #[cfg(feature = "redis")]
 pub use self::redis::{AttributeKeys, RedisSessionStore};
 #[cfg(feature = "replicated")]

@@ -29,9 +29,9 @@ use futures_util::future::try_join_all;
 
 pub use self::sealing::AttributeKeys;
 use super::{
-    Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, LimitPolicy, MOST_GRANTS, NewSession,
-    OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable,
-    Touched, UserId, Written,
+    Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, LimitPolicy, MOST_GRANTS,
+    NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore,
+    StoreUnavailable, Touched, UserId, Written,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::redis::{NOW, Redis, Slot};
