@@ -12,11 +12,12 @@ use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
 use shared::authentication::strategy::{Credential, Strategy};
 use shared::authentication::{CookieKeys, DenyListMode};
-use shared::clock::Clock;
 use shared::key_value::MemoryKeyValueStore;
-use shared::session::{EndReason, MemorySessionStore, NoSessionStore, SessionId, UserId};
+use shared::session::{EndReason, Endings, MemorySessionStore, NoSessionStore, SessionId, UserId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::back_channel::claims;
+use crate::browser::Application;
 use crate::faults::Line;
 use crate::harness::{ADMIN_EMAIL, ADMIN_PASSWORD, Answer, App, PASSWORD, Place, on_both};
 
@@ -82,7 +83,7 @@ impl Way {
                 Self::Sticky => EmbeddedStores { sessions: feed, key_values: Some(key_values) },
                 _ => {
                     let endings = mode.endings(feed, key_values.clone(), config.remember());
-                    let sessions = Arc::new(NoSessionStore::new(Clock::default(), endings));
+                    let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
                     EmbeddedStores { sessions, key_values: Some(key_values) }
                 }
             };
@@ -281,6 +282,9 @@ async fn entries_of(app: &App, user: UserId, session: SessionId) -> Vec<StoredEn
 on_both! {
     hv6_an_end_whose_process_died_gets_its_one_entry,
     hv6_each_ended_session_has_one_entry_however_often_its_end_is_asked_for,
+    hv4_every_endpoint_refuses_what_was_taken_back,
+    hv4_every_endpoint_refuses_what_the_feed_tells with super::told_by_the_feed,
+    hv4_every_endpoint_refuses_what_the_list_says with super::told_by_a_list,
     hv5_a_new_password_ends_the_tokens_of_the_other_sessions_by_the_feed with super::told_by_the_feed,
     hv5_a_new_password_ends_the_tokens_of_the_other_sessions_by_the_list with super::told_by_a_list,
     hv5_where_nothing_is_told_the_answer_says_how_long_other_tokens_live with super::untold,
@@ -303,7 +307,7 @@ fn untold(config: &mut Config) {
     Way::JwtFeed.configure(config, &CookieKeys::random());
     config.deny_list = DenyListMode::Off;
     if let Stores::Embedded(stores) = &mut config.stores {
-        stores.sessions = Arc::new(NoSessionStore::new(Clock::default(), shared::session::Endings::Untold));
+        stores.sessions = Arc::new(NoSessionStore::new(config.clock.clone(), Endings::Untold));
     }
 }
 
@@ -399,6 +403,67 @@ async fn hv6_a_logout_that_nothing_would_remember_is_not_confirmed() {
         assert!(started.elapsed() < Duration::from_secs(30), "the refresh token lives on");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// The ways in which a token comes to this service, and whether it is good there. Where it is for something else, a good one
+/// is a 403 and a refused one a 401.
+async fn taken_at(app: &App, client: &Application, token: &str) -> Vec<(&'static str, bool)> {
+    let by_header = async |method: Method, path: &str| app.call(method, path, token).await.status != 401;
+    let form = app.request(Method::POST, "/oauth2/userinfo").form(&[("access_token", token)]);
+    let introspected = app.request(Method::POST, "/oauth2/introspect").form(&[("token", token)]);
+    let introspected = introspected.basic_auth(&client.id, Some(&client.secret));
+    let exchange =
+        [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN), ("scope", "cart")];
+    vec![
+        ("/auth/me", by_header(Method::GET, "/auth/me").await),
+        ("/admin/users", by_header(Method::GET, "/admin/users").await),
+        ("GET /oauth2/userinfo", by_header(Method::GET, "/oauth2/userinfo").await),
+        ("POST /oauth2/userinfo", by_header(Method::POST, "/oauth2/userinfo").await),
+        ("POST /oauth2/userinfo, in the form", app.send(form).await.status != 401),
+        ("/oauth2/introspect", app.send(introspected).await.body["active"] == json!(true)),
+        ("a token exchange", client.token(app, &exchange).await.status == 200),
+    ]
+}
+
+async fn every_endpoint_refuses(app: App) {
+    let metadata = json!({"client_id": "order-service", "grant_types": ["authorization_code", EXCHANGE]});
+    let client = Application { id: "order-service".to_owned(), ..Application::register(&app, metadata).await };
+    let good = app.somebody().await;
+    for why in ["a logout", "the token was taken back", "a new password"] {
+        let ada = app.somebody().await;
+        let taken = taken_at(&app, &client, &ada.access).await;
+        assert!(taken.iter().all(|(_, is_taken)| *is_taken), "{taken:?}");
+        match why {
+            "a logout" => assert_eq!(app.call(Method::POST, "/auth/logout", &ada.access).await.status, 204),
+            "a new password" => {
+                let other = Held::at(&app, &ada.email, PASSWORD).await;
+                assert!([200, 204].contains(&change_password(&app, &other).await.status));
+            }
+            _ => {
+                let id = u128::from_str_radix(claims(&ada.access)["jti"].as_str().unwrap(), 16).unwrap();
+                app.service.sessions.revoke_token(ada.id, id).await.unwrap();
+            }
+        }
+        app.is_refused(&ada.access).await;
+        let taken = taken_at(&app, &client, &ada.access).await;
+        assert!(taken.iter().all(|(_, is_taken)| !*is_taken), "{why}: {taken:?}");
+    }
+    assert!(taken_at(&app, &client, &good.access).await.iter().all(|(_, is_taken)| *is_taken), "others go on");
+}
+
+async fn hv4_every_endpoint_refuses_what_was_taken_back(app: App) {
+    every_endpoint_refuses(app).await;
+}
+
+async fn hv4_every_endpoint_refuses_what_the_feed_tells(app: App) {
+    every_endpoint_refuses(app).await;
+}
+
+async fn hv4_every_endpoint_refuses_what_the_list_says(app: App) {
+    every_endpoint_refuses(app).await;
 }
 
 async fn change_password(app: &App, held: &Held) -> Answer {

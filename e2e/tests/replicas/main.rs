@@ -8,6 +8,7 @@ mod browser;
 #[path = "../platform/by_cookie.rs"]
 mod by_cookie;
 mod cluster_page;
+mod endings;
 mod gateway;
 mod guarantees;
 mod keys;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::keys::{Key, b64, key_set};
 use crate::rig::{AUDIENCE, Answer, ISSUER, KeyServer, Service};
+use crate::verdict::ANYBODYS;
 
 #[actix_web::test]
 async fn a_good_token_is_let_through_with_every_algorithm() {

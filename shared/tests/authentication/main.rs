@@ -13,3 +13,4 @@ mod keys;
 mod mutations;
 mod revocation;
 mod rig;
+mod verdict;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{FromRedisValue, cmd};
-use shared::session::{EndReason, LimitPolicy, Rotation, SessionId, SessionLimit, Touched, UserId};
+use shared::session::{
+    EndReason, FeedMark, FeedPosition, LimitPolicy, RedisSessionStore, Rotation, SessionId, SessionLimit, Touched,
+    UserId,
+};
 
 use crate::private_redis::PrivateRedis;
 use crate::{ABSOLUTE, CLIENT, IDLE, Subject, WINDOW, look_into};
@@ -212,4 +215,47 @@ async fn the_feed_is_trimmed_as_it_grows() {
     let keys: Vec<String> = ask(&mut raw, &["KEYS", "*:rev"]).await;
     let length: i64 = ask(&mut raw, &["XLEN", &keys[0]]).await;
     assert!((100..500).contains(&length), "2,000 were announced, and {length} are left");
+}
+
+/// Reads on for some times, and answers where the feed is then.
+async fn reads_on(subject: &Subject, from: &FeedPosition) -> (Vec<SessionId>, FeedPosition) {
+    let (mut ended, mut position) = (Vec::new(), from.clone());
+    for _ in 0..4 {
+        if position.is_at_end() {
+            break;
+        }
+        let (entries, next) = subject.store.follow(&position).await.unwrap();
+        ended.extend(entries.iter().filter_map(|entry| crate::session_of(entry.revoked)));
+        position = next;
+    }
+    (ended, position)
+}
+
+#[tokio::test]
+async fn a_feed_that_lost_its_memory_is_not_taken_for_read_before_it_is_marked_again() {
+    let Some(url) = shared::testing::redis().await else { return };
+    let (auth, service) = (Subject::at(&url), Subject::made_of(&url, RedisSessionStore::demanding_a_mark));
+    let mut raw = look_into(&url).await;
+    let start = service.store.feed_start();
+    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::Lost);
+    assert!(!reads_on(&service, &start).await.1.is_at_end(), "nobody has marked it");
+    let session = auth.begin(UserId::random()).await;
+    auth.store.end(session.id, EndReason::Logout).await.unwrap();
+    auth.store.mark_feed(7).await.unwrap();
+    let (ended, read) = reads_on(&service, &start).await;
+    assert!(read.is_at_end() && ended == [session.id], "{ended:?}");
+    auth.store.mark_feed(3).await.unwrap();
+    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::At(7), "it never goes back");
+
+    let _: String = ask(&mut raw, &["FLUSHDB"]).await;
+    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::Lost);
+    assert!(!reads_on(&service, &start).await.1.is_at_end(), "a newcomer cannot know what was lost");
+    let (_, position) = service.store.follow(&read).await.unwrap();
+    assert!(position.is_at_end(), "whoever has read it remembers");
+    // A part that was lost is a loss.
+    auth.store.mark_feed(8).await.unwrap();
+    let marks: Vec<String> = ask(&mut raw, &["KEYS", "roam:*:mark"]).await;
+    assert_eq!(marks.len(), usize::from(SessionId::PARTITIONS));
+    let _: u32 = ask(&mut raw, &["DEL", &marks[0]]).await;
+    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::Lost);
 }

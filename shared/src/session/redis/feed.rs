@@ -34,7 +34,7 @@ impl RedisSessionStore {
         // Before the entries: what was announced before the mark is read after it.
         let is_marked = self.is_marked(position).await?;
         let (entries, mut next) = self.read_entries(position).await?;
-        next.marked = is_marked && next.is_of_the_same_server(position);
+        next.marked = self.demands_mark && is_marked && next.is_of_the_same_server(position);
         if next.at_end && self.demands_mark && !next.marked {
             next.at_end = false;
             if entries.is_empty() {

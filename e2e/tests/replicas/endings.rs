@@ -1,0 +1,109 @@
+//! An ended session stays ended: at every node, under each strategy, and after Redis was emptied and all services restarted.
+
+use e2e::{Answer, Credentials, Entrance, Person, Platform, Service, World};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::load::NO_THROTTLE;
+use crate::world::{eventually, expect};
+
+const NODES: usize = 2;
+const OWN: [(Service, &str); 3] = [(Service::Auth, "/auth/me"), (Service::Cart, "/cart"), (Service::Orders, "/orders")];
+const COOKIE_KEY: (&str, &str) = ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+
+/// A login at one node, with a copy of what it gave.
+struct Kept {
+    person: Person,
+    cookies: String,
+}
+
+impl Kept {
+    async fn at(platform: &Platform, node: usize, credentials: Option<&Credentials>) -> Self {
+        let mut person = match credentials {
+            Some(known) => platform.person_with(known),
+            None => {
+                let person = platform.person();
+                expect(201, person.register().await);
+                person
+            }
+        };
+        let url = format!("{}/auth/login", platform.replica(Service::Auth.replica(node)));
+        let body = json!({"email": person.credentials.email, "password": person.credentials.password});
+        let answer = expect(200, person.post(&url, &body).await);
+        person.access_token = answer.body["access_token"].as_str().map(str::to_owned);
+        let pairs: Vec<String> = person.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Self { person, cookies: pairs.join("; ") }
+    }
+
+    async fn send(&self, platform: &Platform, (service, node): (Service, usize), method: Method, path: &str) -> Answer {
+        let url = format!("{}{path}", platform.replica(service.replica(node)));
+        self.person.send(method, &url, None, &[("Cookie", &self.cookies)]).await
+    }
+
+    async fn is_refused_everywhere(&self, platform: &Platform) {
+        for (service, path) in OWN {
+            for node in 0..NODES {
+                let ask = || async { self.send(platform, (service, node), Method::GET, path).await.status };
+                eventually(401, ask).await;
+            }
+        }
+    }
+}
+
+/// Ends sessions at the other node than theirs where that can be, and holds all services against it.
+async fn stays_ended(world: &mut World) {
+    world.platform.enter_by(Entrance::Replicas);
+    let platform = &world.platform;
+    let (locked, promoted, left) =
+        (Kept::at(platform, 0, None).await, Kept::at(platform, 0, None).await, Kept::at(platform, 0, None).await);
+    let admin = Kept::at(platform, 1, Some(platform.admin())).await;
+    let me = expect(200, locked.send(platform, (Service::Auth, 0), Method::GET, "/auth/me").await).body;
+    let lock = format!("/admin/users/{}/lock", me["id"].as_str().expect("an id"));
+    expect(200, admin.send(platform, (Service::Auth, 1), Method::POST, &lock).await);
+    let me = expect(200, promoted.send(platform, (Service::Auth, 0), Method::GET, "/auth/me").await).body;
+    let roles = format!("/admin/users/{}/roles", me["id"].as_str().expect("an id"));
+    let url = format!("{}{roles}", platform.replica(Service::Auth.replica(1)));
+    let body = json!({"roles": ["user", "auditor"]});
+    expect(200, admin.person.send(Method::PUT, &url, Some(&body), &[("Cookie", &admin.cookies)]).await);
+    expect(204, left.send(platform, (Service::Auth, 0), Method::POST, "/auth/logout").await);
+    for kept in [&locked, &promoted, &left] {
+        kept.is_refused_everywhere(platform).await;
+    }
+
+    if let Some(redis) = &world.redis {
+        redis.ask("FLUSHALL").expect("Redis forgets");
+    }
+    world.platform.restart_all().await;
+    for kept in [&locked, &promoted, &left] {
+        for (service, path) in OWN {
+            for node in 0..NODES {
+                let status = kept.send(&world.platform, (service, node), Method::GET, path).await.status;
+                assert_eq!(status, 401, "{path} at node {node} takes it again");
+            }
+        }
+    }
+}
+
+macro_rules! strategies {
+    ($($name:ident: $place:ident $settings:expr;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let settings = [&$settings[..], &NO_THROTTLE].concat();
+            let Some(mut world) = strategies!(@$place &settings) else { return };
+            stays_ended(&mut world).await;
+            world.finish();
+        }
+    )*};
+    (@nodes $settings:expr) => { World::nodes(NODES, $settings).await };
+    (@services $settings:expr) => { World::replicated($settings).await };
+}
+
+strategies! {
+    sticky: nodes [("SESSION_STRATEGY", "sticky")];
+    replicated: nodes [("SESSION_STRATEGY", "replicated")];
+    redis: services [("SESSION_STRATEGY", "redis")];
+    jwt_with_the_feed: services [("SESSION_STRATEGY", "jwt"), ("JWT_DENY_LIST", "feed")];
+    jwt_with_a_list: services [("SESSION_STRATEGY", "jwt"), ("JWT_DENY_LIST", "redis")];
+    cookie: services [("SESSION_STRATEGY", "cookie"), COOKIE_KEY];
+    hybrid: services [("SESSION_STRATEGY", "hybrid")];
+}
