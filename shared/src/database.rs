@@ -23,7 +23,6 @@ use tracing::Span;
 use self::hosts::Hosts;
 pub use self::measured::Measured;
 pub use self::primary::Primary;
-use crate::arrival;
 use crate::calls;
 
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
@@ -159,7 +158,7 @@ impl Database {
     /// # Errors
     /// No connection or lock was free in time, or it is too late for the request that this is done for: nothing was changed.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        arrival::before_an_effect().map_err(|late| std::io::Error::new(std::io::ErrorKind::TimedOut, late))?;
+        measured::before_an_effect()?;
         Ok(match self {
             Self::Postgres(primary) => {
                 let span = calls::transaction_span("postgresql");

@@ -14,6 +14,7 @@ mod keys;
 mod load;
 mod nodes;
 mod outside;
+mod pauses;
 mod pinned;
 #[path = "../platform/refresh.rs"]
 mod refresh;
