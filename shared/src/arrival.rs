@@ -68,6 +68,13 @@ impl Arrival {
         Self { at, wall, pause, hung_up, has_effects: AtomicBool::new(false) }
     }
 
+    /// One so long ago.
+    #[cfg(feature = "testing")]
+    pub(crate) fn ago(waited: Duration) -> Self {
+        let now = Self::now(false, Arc::default());
+        Self { wall: now.wall - waited, ..now }
+    }
+
     /// How long ago it was, by whichever clock went on.
     pub fn waited(&self) -> Duration {
         self.at.elapsed().max(Clock::default().now().since(self.wall))

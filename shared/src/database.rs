@@ -27,7 +27,6 @@ pub use self::measured::Measured;
 pub use self::primary::Primary;
 pub use self::sqlite::{Open, while_open};
 pub use self::write_probe::WriteProbe;
-use crate::arrival;
 use crate::calls;
 
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
@@ -153,7 +152,7 @@ impl Database {
     /// # Errors
     /// No connection or lock was free in time, or it is too late for the request that this is done for: nothing was changed.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        arrival::before_an_effect().map_err(|late| std::io::Error::new(std::io::ErrorKind::TimedOut, late))?;
+        measured::before_an_effect()?;
         Ok(match self {
             Self::Postgres(primary) => {
                 let span = calls::transaction_span("postgresql");

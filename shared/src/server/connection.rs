@@ -72,11 +72,11 @@ pub(super) struct Answering(Peer);
 impl Peer {
     fn new(limits: Limits) -> Self {
         // One that is accepted right after a pause may have waited for that through the pause.
-        let (pause, is_suspect) = last_pause();
+        let pause = Pauses::of_this_process().count();
         Self(Rc::new(Known {
             limits,
             hung_up: Arc::default(),
-            pause: Cell::new(pause.saturating_sub(u64::from(is_suspect))),
+            pause: Cell::new(pause.saturating_sub(u64::from(is_just_over()))),
             is_answered: Cell::new(false),
             waits_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
@@ -96,8 +96,8 @@ impl Peer {
 
     /// A request that is read now.
     pub(super) fn arrives(&self) -> (Arrival, Answering) {
-        let (pause, is_suspect) = last_pause();
-        let may_have_lain = self.0.pause.replace(pause) < pause && is_suspect;
+        let pause = Pauses::of_this_process().count();
+        let may_have_lain = self.0.pause.replace(pause) < pause && is_just_over();
         self.0.is_answered.set(true);
         self.0.is_first.set(false);
         self.0.head_since.set(None);
@@ -134,10 +134,9 @@ impl Drop for Answering {
     }
 }
 
-/// The last pause of this process, and whether requests may still come that have lain through it.
-fn last_pause() -> (u64, bool) {
-    let pauses = Pauses::of_this_process();
-    (pauses.count(), pauses.since_the_last().is_some_and(|awake| awake < BACKLOG))
+/// Whether the last pause of this process is over for so short a time that requests may still come which lay through it.
+fn is_just_over() -> bool {
+    Pauses::of_this_process().since_the_last().is_some_and(|awake| awake < BACKLOG)
 }
 
 /// A client's stream, as HTTP reads and writes it.
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hf6_a_head_that_does_not_come_in_time_is_told_so_and_ended() {
+    async fn hf5_a_head_that_does_not_come_in_time_is_told_so_and_ended() {
         let (mut client, mut connection) = pair().await;
         client.write_all(b"POST / HT").await.expect("sent");
         assert_eq!(read(&mut connection).await, b"POST / HT");
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hf6_bytes_that_come_one_by_one_do_not_prolong_a_head() {
+    async fn hf5_bytes_that_come_one_by_one_do_not_prolong_a_head() {
         let (mut client, mut connection) = pair().await;
         let drip = tokio::spawn(async move {
             while client.write_all(b"x").await.is_ok() {
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hf6_each_head_has_a_limit_and_not_the_first_alone() {
+    async fn hf5_each_head_has_a_limit_and_not_the_first_alone() {
         let (mut client, mut connection) = pair().await;
         for _ in 0..3 {
             client.write_all(REQUEST).await.expect("sent");
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hf6_a_complete_request_that_lay_in_the_socket_is_read_however_late() {
+    async fn hf5_a_complete_request_that_lay_in_the_socket_is_read_however_late() {
         let (mut client, mut connection) = pair().await;
         client.write_all(REQUEST).await.expect("sent");
         // The thread stands still, and its runtime with it.
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hf5_a_client_that_hung_up_is_known_before_its_request_is_handled() {
+    async fn hf4_a_client_that_hung_up_is_known_before_its_request_is_handled() {
         let (mut client, mut connection) = pair().await;
         client.write_all(REQUEST).await.expect("sent");
         drop(client);

@@ -182,7 +182,7 @@ async fn a_stopping_service_finishes_the_request_under_way() {
 }
 
 #[tokio::test]
-async fn hf5_a_client_that_hangs_up_while_its_request_waits_gets_nothing_done() {
+async fn hf4_a_client_that_hangs_up_while_its_request_waits_gets_nothing_done() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let service = Service::start();
     let mut client = tokio::net::TcpStream::connect(service.running.address()).await.expect("connected");

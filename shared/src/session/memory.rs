@@ -58,6 +58,7 @@ impl MemorySessionStore {
 #[async_trait]
 impl SessionStore for MemorySessionStore {
     async fn create(&self, new: NewSession, limit: SessionLimit) -> Result<Created, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.announcing(|table, now| table.create(new, limit, now)))
     }
 
@@ -75,6 +76,7 @@ impl SessionStore for MemorySessionStore {
         changes: &[(String, Option<String>)],
         expected: Option<u64>,
     ) -> Result<Written, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.with(|table, _| table.write(id, changes, expected)))
     }
 
@@ -91,15 +93,18 @@ impl SessionStore for MemorySessionStore {
     }
 
     async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.with(|table, now| table.grant(id, client, now)))
     }
 
     async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable> {
+        arrival::before_an_effect()?;
         self.with(|table, _| table.end_grant(id, client));
         Ok(())
     }
 
     async fn end(&self, id: SessionId, _reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.announcing(|table, now| table.end(id, now)))
     }
 
@@ -109,6 +114,7 @@ impl SessionStore for MemorySessionStore {
         except: Option<SessionId>,
         _reason: EndReason,
     ) -> Result<Vec<SessionId>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.announcing(|table, now| table.end_all(user, except, now)))
     }
 
@@ -121,6 +127,7 @@ impl SessionStore for MemorySessionStore {
     }
 
     async fn revoke_token(&self, _user: UserId, token_id: u128) -> Result<(), StoreUnavailable> {
+        arrival::before_an_effect()?;
         self.announcing(|table, now| table.announce(Revoked::Token(token_id), now, now));
         Ok(())
     }

@@ -197,7 +197,7 @@ const FEED_MARGIN: Duration = Duration::from_secs(60);
 pub const MOST_GRANTS: usize = 32;
 
 /// Where in the feed a follower stands. Opaque; each store reads its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct FeedPosition {
     /// The last entry seen, for each part of the feed.
     seen: Vec<String>,
@@ -206,9 +206,26 @@ pub struct FeedPosition {
     marked: bool,
     /// Which server it was read from, where that may change: elsewhere it means nothing.
     server: u64,
-    /// How far this machine's clock was ahead of the store's when it was read, in microseconds, where the store has a clock
-    /// of its own.
-    clock_ahead: Option<i64>,
+    /// The store's clock when it was read, where it has one of its own.
+    clock: Option<StoresClock>,
+}
+
+/// The same place, whenever it was read.
+impl PartialEq for FeedPosition {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.seen, self.at_end, self.server) == (&other.seen, other.at_end, other.server)
+    }
+}
+
+impl Eq for FeedPosition {}
+
+/// What a store's clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StoresClock {
+    /// Moved as the store's [`Clock`](crate::clock::Clock) was.
+    now: Timestamp,
+    /// How far this machine's clock is ahead of it, in microseconds.
+    ahead: i64,
 }
 
 impl FeedPosition {

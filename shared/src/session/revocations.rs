@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
 
-use super::{EndReason, FEED_MARGIN, Revocation, Revoked, SessionId, SessionStore};
+use super::{EndReason, FEED_MARGIN, Revocation, Revoked, SessionId, SessionStore, StoresClock};
 use crate::clock::{Clock, Timestamp};
 use crate::clock_skew::ClockSkew;
 use crate::pauses::Pauses;
@@ -25,10 +25,6 @@ const AT_ONCE: usize = 32;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
-/// How long after a pause of the process the store may fail before it counts as away: connections that did not survive the
-/// pause are made anew meanwhile.
-const REVIVAL: Duration = Duration::from_secs(1);
-
 /// The revocations that still matter, in memory. A copy is the same.
 #[derive(Clone)]
 pub struct Revocations(Arc<Inner>);
@@ -40,7 +36,8 @@ struct Inner {
     held: RwLock<Generations>,
     caught_up: AtomicBool,
     read_at: Mutex<Option<Instant>>,
-    /// How far this machine's clock is from the store's: entries are judged by the store's time.
+    /// How far `clock` is ahead of the store's, in microseconds: entries are judged by the store's time.
+    ahead: AtomicI64,
     skew: ClockSkew,
     pauses: Pauses,
     /// The pause of the process, by its number, after which the feed was read again.
@@ -109,6 +106,7 @@ impl Revocations {
             held: RwLock::new(held),
             caught_up: AtomicBool::new(false),
             read_at: Mutex::new(None),
+            ahead: AtomicI64::new(0),
             skew: ClockSkew::from("store"),
             read_after: AtomicU64::new(0),
             pauses,
@@ -167,8 +165,8 @@ impl Revocations {
         self.0.caught_up.load(Ordering::Acquire)
     }
 
-    /// Whether what is held can be trusted: the feed has been read, and was read again since this process last stood still,
-    /// or its store is found to be away since. What was announced during a pause is not known before.
+    /// Whether what is held can be trusted: the feed has been read, and was read again since this process last stood still.
+    /// What was announced during a pause is not known before, however long the store is away.
     pub fn are_known(&self) -> bool {
         self.has_caught_up() && self.0.read_after.load(Ordering::Acquire) >= self.0.pauses.count()
     }
@@ -185,8 +183,15 @@ impl Revocations {
 
     /// The store's time, whatever this machine's clock says.
     fn now(&self) -> Timestamp {
-        let (now, ahead) = (self.0.clock.now(), self.0.skew.ahead());
+        let (now, ahead) = (self.0.clock.now(), self.0.ahead.load(Ordering::Acquire));
         Timestamp::from_micros(now.micros().saturating_sub(ahead))
+    }
+
+    /// What the store's clock said when the feed was read.
+    fn told_the_time(&self, by: StoresClock) {
+        let ahead = self.0.clock.now().micros().saturating_sub(by.now.micros());
+        self.0.ahead.store(ahead, Ordering::Release);
+        self.0.skew.measured(by.ahead);
     }
 
     fn sweep(&self) {
@@ -198,13 +203,6 @@ impl Revocations {
         *self.0.read_at.lock() = Some(Instant::now());
         self.0.read_after.fetch_max(pause, Ordering::AcqRel);
         self.0.caught_up.store(true, Ordering::Release);
-    }
-
-    /// The store fails for so long after the pause that it is away: what is known counts, as it does without a pause.
-    fn store_is_away(&self, pause: u64) {
-        if self.0.pauses.since_the_last().is_none_or(|awake| awake >= REVIVAL) {
-            self.0.read_after.fetch_max(pause, Ordering::AcqRel);
-        }
     }
 }
 
@@ -227,8 +225,8 @@ pub async fn follow(store: Arc<dyn SessionStore>, revocations: Revocations) {
         }
         match store.follow(&position).await {
             Ok((entries, next)) => {
-                if let Some(ahead) = next.clock_ahead {
-                    revocations.0.skew.measured(ahead);
+                if let Some(clock) = next.clock {
+                    revocations.told_the_time(clock);
                 }
                 if !next.is_of_the_same_server(&position) {
                     told_again = Some(HashSet::default());
@@ -254,7 +252,6 @@ pub async fn follow(store: Arc<dyn SessionStore>, revocations: Revocations) {
                     tracing::warn!(%error, "the revocation feed is lost; revocations are not seen until it is back");
                 }
                 metrics::counter!("roam_revocation_feed_errors_total").increment(1);
-                revocations.store_is_away(pause);
                 tokio::time::sleep(pause_after(failures)).await;
                 failures = failures.saturating_add(1);
                 position = store.feed_start();
@@ -315,14 +312,13 @@ mod tests {
         SessionId::random_for(UserId::random())
     }
 
-    #[test]
-    fn entries_are_judged_by_the_stores_time_whatever_this_machines_clock_says() {
+    #[tokio::test]
+    async fn hf3_entries_are_judged_by_the_stores_time_whatever_this_machines_clock_says() {
         for ahead in [Duration::from_secs(600), Duration::from_secs(86_400)] {
             let (clock, stores) = (Clock::default(), Clock::default());
             clock.advance(ahead);
             let revocations = Revocations::new(TTL, clock);
-            let micros = i64::try_from(ahead.as_micros()).expect("a day fits");
-            revocations.skew().measured(micros);
+            revocations.told_the_time(StoresClock { now: stores.now(), ahead: 0 });
             let ended = session();
             assert!(revocations.apply(&Revocation { revoked: Revoked::Session(ended), at: stores.now() }));
             assert!(revocations.is_revoked(ended, 0), "{ahead:?} ahead");
@@ -332,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_pause_nothing_is_known_until_the_feed_was_read_again() {
+    async fn hf2_after_a_pause_nothing_is_known_until_the_feed_was_read_again() {
         let (clock, pauses) = (Clock::default(), Pauses::made_up());
         let store = Arc::new(MemorySessionStore::new(clock.clone(), TTL));
         let revocations = Revocations::paused_by(TTL, clock, pauses.clone());
@@ -351,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_to_a_read_from_before_the_pause_tells_nothing() {
+    async fn hf2_an_answer_to_a_read_from_before_the_pause_tells_nothing() {
         let revocations = Revocations::paused_by(TTL, Clock::default(), Pauses::made_up());
         let before = revocations.0.pauses.count();
         revocations.read_to_the_end(before);
@@ -359,8 +355,6 @@ mod tests {
         revocations.0.pauses.pause();
         revocations.read_to_the_end(before);
         assert!(!revocations.are_known());
-        revocations.store_is_away(revocations.0.pauses.count());
-        assert!(!revocations.are_known(), "a store that fails at once may only have lost its connection");
         revocations.read_to_the_end(revocations.0.pauses.count());
         assert!(revocations.are_known());
     }

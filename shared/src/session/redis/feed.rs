@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::{RedisSessionStore, feed_key, mark_key, number, slot};
 use crate::clock::{Clock, Timestamp};
 use crate::clock_skew::Reading;
-use crate::session::{FeedMark, FeedPosition, Revocation, Revoked, SessionId, StoreUnavailable};
+use crate::session::{FeedMark, FeedPosition, Revocation, Revoked, SessionId, StoreUnavailable, StoresClock};
 
 /// How many entries of each stream one read takes.
 const CHUNK: usize = 1_000;
@@ -71,12 +71,12 @@ impl RedisSessionStore {
                 Some(position) => position,
                 None => self.start(server, Some(time(&mut connection).await?)),
             };
-            let (answer, clock_ahead) = read(&mut connection, &position).await?;
-            Ok((position, answer, clock_ahead))
+            let (answer, clock) = read(&mut connection, &position).await?;
+            Ok((position, answer, clock))
         };
         match answer.await {
-            Ok((position, answer, clock_ahead)) => {
-                let position = FeedPosition { clock_ahead: Some(clock_ahead), ..position };
+            Ok((position, answer, clock)) => {
+                let position = FeedPosition { clock: Some(self.moved(clock)), ..position };
                 Ok(advanced(position, vec![Some(answer)], ""))
             }
             Err(error) => {
@@ -85,6 +85,11 @@ impl RedisSessionStore {
                 Err(error)
             }
         }
+    }
+
+    /// The server's clock, moved as a test has moved the store's.
+    fn moved(&self, clock: StoresClock) -> StoresClock {
+        StoresClock { now: clock.now + self.clock.offset(), ..clock }
     }
 
     /// Where the entries begin that matter still, by the server's own time; without that, where the streams do.
@@ -106,7 +111,7 @@ impl RedisSessionStore {
         let time = self.redis.poll::<ServerTime>(slot(0), &cmd("TIME")).await.ok();
         let start = self.start(layout, time);
         let position = FeedPosition {
-            clock_ahead: time.map(|time| time.ahead_since(before)),
+            clock: time.map(|time| self.moved(time.since(before))),
             ..known(position, layout).unwrap_or_else(|| start.clone())
         };
         loop {
@@ -168,8 +173,8 @@ type ServerTime = (i64, i64);
 trait ServersClock {
     fn at(self) -> Timestamp;
 
-    /// How far this machine's clock is ahead, in microseconds; `before` is what it said before the server was asked.
-    fn ahead_since(self, before: Timestamp) -> i64;
+    /// `before` is what this machine's clock said before the server was asked.
+    fn since(self, before: Timestamp) -> StoresClock;
 }
 
 impl ServersClock for ServerTime {
@@ -177,8 +182,9 @@ impl ServersClock for ServerTime {
         Timestamp::from_seconds(self.0) + Duration::from_micros(self.1.unsigned_abs())
     }
 
-    fn ahead_since(self, before: Timestamp) -> i64 {
-        Reading { before, after: Clock::default().now(), other: self.at(), unit: Duration::ZERO }.ahead()
+    fn since(self, before: Timestamp) -> StoresClock {
+        let reading = Reading { before, after: Clock::default().now(), other: self.at(), unit: Duration::ZERO };
+        StoresClock { now: self.at(), ahead: reading.ahead() }
     }
 }
 
@@ -188,12 +194,11 @@ async fn time(connection: &mut Connection) -> Result<ServerTime, StoreUnavailabl
     answer.map_err(|error| StoreUnavailable(error.to_string()))
 }
 
-/// Reads all streams of one server, and its clock; at the feed's end it waits for a first entry. The time is how far this
-/// machine's clock is ahead, in microseconds.
+/// Reads all streams of one server, and its clock; at the feed's end it waits for a first entry.
 async fn read(
     connection: &mut Connection,
     position: &FeedPosition,
-) -> Result<(StreamReadReply, i64), StoreUnavailable> {
+) -> Result<(StreamReadReply, StoresClock), StoreUnavailable> {
     let mut read = cmd("XREAD");
     read.arg("COUNT").arg(CHUNK);
     if position.at_end {
@@ -206,7 +211,7 @@ async fn read(
     let answer = timeout(WAIT * 3, both.query_async::<(Option<StreamReadReply>, ServerTime)>(connection)).await;
     let answer = answer.map_err(|_| StoreUnavailable("the revocation feed does not answer".to_owned()))?;
     let (entries, time) = answer.map_err(|error| StoreUnavailable(error.to_string()))?;
-    Ok((entries.unwrap_or_default(), time.ahead_since(before)))
+    Ok((entries.unwrap_or_default(), time.since(before)))
 }
 
 /// An entry of the feed, or none where it is of a kind of a later release.

@@ -117,6 +117,11 @@ impl ReplicatedSessionStore {
 
     async fn change<T>(&self, verb: impl FnOnce(&mut replica::Replica) -> T) -> Result<T, StoreUnavailable> {
         arrival::before_an_effect()?;
+        self.note(verb).await
+    }
+
+    /// A change that is no request's purpose.
+    async fn note<T>(&self, verb: impl FnOnce(&mut replica::Replica) -> T) -> Result<T, StoreUnavailable> {
         self.node.ready()?;
         let (answer, acknowledgements): (T, Acknowledgements) = self.node.change(verb);
         acknowledgements.arrive().await;
@@ -147,7 +152,7 @@ impl SessionStore for ReplicatedSessionStore {
     }
 
     async fn touch(&self, id: SessionId) -> Result<Touched, StoreUnavailable> {
-        self.change(|replica| replica.touch(id)).await
+        self.note(|replica| replica.touch(id)).await
     }
 
     async fn write(
