@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::Platform;
 use crate::services::{Look, Replica, Running, Service};
 
@@ -51,6 +53,27 @@ impl Platform {
     /// It does not run.
     pub fn kill(&mut self, replica: impl Into<Replica>) {
         self.process_of(replica).kill().unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Freezes a replica (`SIGSTOP`), as a machine that is suspended: it keeps its connections and answers nobody.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn pause(&mut self, replica: impl Into<Replica>) {
+        self.process_of(replica).signal(Signal::STOP).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Lets a replica go on (`SIGCONT`) after [`Platform::pause`].
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn resume(&mut self, replica: impl Into<Replica>) {
+        self.process_of(replica).signal(Signal::CONT).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// The system's number of a replica's process, while it runs.
+    pub fn process_id(&mut self, replica: impl Into<Replica>) -> Option<u32> {
+        self.process_of(replica).id()
     }
 
     /// Starts a replica again, on the same port and with the same data, and waits until it is ready. One that still runs

@@ -46,7 +46,7 @@ fn every_other_command_of_the_readme_is_known() {
             // `cargo xtask test --compose` runs Docker's line, and looks for it here.
             let known = ["cargo run", "cargo xtask up", "docker compose up --build"];
             let verbs =
-                ["test", "test --compose", "bench", "compare", "choose"].map(|verb| format!("cargo xtask {verb}"));
+                ["test", "test --compose", "bench", "compare", "choose", "faults"].map(|verb| format!("cargo xtask {verb}"));
             assert!(known.contains(&line.trim()) || verbs.contains(&line.trim().to_owned()), "no test runs {line:?}");
         }
     }
