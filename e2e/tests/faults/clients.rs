@@ -229,6 +229,8 @@ impl Client {
                     }
                 }
                 Some(answer) if matches!(answer.status, 502..=504) => {}
+                // It has lost its session a moment ago, which was noted then.
+                Some(answer) if answer.status == 401 && path != "/auth/login" => return None,
                 Some(answer) => {
                     let how = format!("{method} {path} answers {} {}", answer.status, answer.body);
                     self.shared.verdict.broken(Invariant::Answers, how);

@@ -34,10 +34,10 @@ impl Stage {
     /// None, aloud, where PostgreSQL, Redis or nginx is not installed.
     pub(crate) async fn open() -> Option<Self> {
         gateway_for_test()?;
-        // Only to see whether there is one: the run's own loses nothing when it is killed.
-        drop(redis_for_test()?);
+        // Only to see whether they are there: the run's own lose nothing when they are killed.
+        drop((redis_for_test()?, postgres_for_test()?));
         let redis = PrivateRedis::launch_durable().expect("Redis starts");
-        let postgres = postgres_for_test()?;
+        let postgres = PrivatePostgres::launch_durable().expect("PostgreSQL starts");
         let (to_redis, to_postgres) = (Proxy::start(redis.port()).await, Proxy::start(postgres.port()).await);
         let postgres_url = format!("postgres://postgres@127.0.0.1:{}/postgres", to_postgres.port);
         let redis_url = format!("redis://127.0.0.1:{}", to_redis.port);
