@@ -5,6 +5,7 @@ mod check;
 mod children;
 mod choose;
 mod compare;
+mod faults;
 mod measuring;
 mod needs;
 mod screen;
@@ -25,6 +26,7 @@ enum Verb {
     Bench(bench::Arguments),
     Compare(compare::Arguments),
     Choose(choose::Arguments),
+    Faults(faults::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,6 +37,7 @@ async fn main() -> ExitCode {
         Verb::Up(arguments) => up::run(arguments).await,
         Verb::Bench(arguments) => bench::run(arguments).await,
         Verb::Compare(arguments) => compare::run(arguments).await,
+        Verb::Faults(arguments) => faults::run(arguments).await,
         Verb::Choose(arguments) => choose::run(&arguments),
     };
     match done {

@@ -4,6 +4,8 @@ use rustix::process::Signal;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::Platform;
 use crate::services::{Look, Replica, Running, Service};
 
@@ -68,6 +70,11 @@ impl Platform {
     /// The system refuses.
     pub fn resume(&mut self, replica: impl Into<Replica>) {
         self.process_of(replica).signal(Signal::CONT).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// The system's number of a replica's process, while it runs.
+    pub fn process_id(&mut self, replica: impl Into<Replica>) -> Option<u32> {
+        self.process_of(replica).id()
     }
 
     /// Starts a replica again, on the same port and with the same data, and waits until it is ready. One that still runs

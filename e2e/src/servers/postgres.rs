@@ -62,6 +62,14 @@ impl PrivatePostgres {
         Self::launch_in(Folder::temporary("postgres", owner)?, owner, None, &[])
     }
 
+    /// As [`PrivatePostgres::launch`]; what it confirms is with the system, so that a kill of it loses nothing.
+    ///
+    /// # Errors
+    /// As [`PrivatePostgres::launch`].
+    pub fn launch_durable() -> anyhow::Result<Self> {
+        Self::launch_as(&["synchronous_commit=on"])
+    }
+
     /// As [`PrivatePostgres::launch`], with more settings.
     pub(super) fn launch_as(more: &[&str]) -> anyhow::Result<Self> {
         let owner = Owner::unprivileged()?;

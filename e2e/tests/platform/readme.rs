@@ -45,8 +45,8 @@ fn every_other_command_of_the_readme_is_known() {
         for line in block.lines().filter(|line| !line.trim().is_empty()) {
             // `cargo xtask test --compose` runs Docker's line, and looks for it here.
             let known = ["cargo run", "cargo xtask up", "docker compose up --build"];
-            let verbs =
-                ["test", "test --compose", "bench", "compare", "choose"].map(|verb| format!("cargo xtask {verb}"));
+            let verbs = ["test", "test --compose", "bench", "compare", "choose", "faults"]
+                .map(|verb| format!("cargo xtask {verb}"));
             assert!(known.contains(&line.trim()) || verbs.contains(&line.trim().to_owned()), "no test runs {line:?}");
         }
     }

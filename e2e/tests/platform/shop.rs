@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::journeys;
-use crate::world::{at_once, expect};
+use crate::world::{at_once, eventually, expect};
 
 journeys! {
     async fn the_last_item_wanted_by_50_at_once_is_sold_once(world: &mut World) {
@@ -39,6 +39,23 @@ journeys! {
         assert_eq!(won, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
         assert!(lost.iter().all(|answer| answer.code() == "insufficient_stock"), "{}", lost[0].body);
         assert_eq!(world.stock(&product).await, 0);
+    }
+
+    #[settings("PAYMENT_DEADLINE" => "1s", "ORDER_RECOVERY_INTERVAL" => "200ms")]
+    async fn ho2_an_order_that_is_not_paid_in_time_is_cancelled_and_its_stock_is_back(world: &mut World) {
+        let product = world.product(5).await;
+        let (ada, before) = (world.platform.customer().await, world.stock(&product).await);
+        expect(200, ada.add_to_cart(&product, 2).await);
+        let order = expect(201, ada.place_order("forgotten").await).body;
+        assert!(order["payment_due_at"].is_string(), "{order}");
+        let id = order["id"].as_str().expect("an id");
+        let is_cancelled = || async {
+            let shown = ada.get(&ada.url(Service::Orders, &format!("/orders/{id}"))).await;
+            if shown.body["status"] == "cancelled" { shown.status } else { 0 }
+        };
+        eventually(200, is_cancelled).await;
+        assert_eq!(world.stock(&product).await, before);
+        assert_eq!(ada.pay(id).await.code(), "payment_overdue");
     }
 
     async fn the_same_order_key_100_times_places_one_order(world: &mut World) {

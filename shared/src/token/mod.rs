@@ -9,6 +9,7 @@ mod jwk;
 mod key_refresh;
 mod key_set;
 mod published_key;
+mod remembered;
 mod shared_secret;
 mod subject;
 mod thumbprint;

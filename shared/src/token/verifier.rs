@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use serde::Deserialize;
 
 use super::header::Header;
+use super::remembered::{Remembered, RememberedTokens};
 use super::{AccessClaims, KeySet, PublishedKey, SharedSecret, TokenError, VerifiedToken, present, read_object};
 use crate::clock::{Clock, Timestamp};
 
@@ -21,10 +20,6 @@ const MAX_TOKEN: usize = 8 * 1024;
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// The longest life of a token where none is set.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// How many tokens are remembered at most.
-const MAX_REMEMBERED: usize = 10_000;
-/// The least that one counts in memory, in bytes. Larger tokens count more, so fewer are remembered.
-const LEAST_WEIGHT: usize = 1024;
 
 /// Verifies access tokens (RFC 9068) of one issuer for one service.
 pub struct Verifier {
@@ -35,40 +30,13 @@ pub struct Verifier {
     longest_life: Duration,
     /// Where there is one, it alone signs access tokens, and no published key does.
     shared_secret: Option<SharedSecret>,
-    /// By the whole text, compared byte for byte under a randomly keyed hash: no two tokens can be taken for each other.
-    remembered: Cache<Box<str>, Remembered, ByMemory, ahash::RandomState>,
-}
-
-#[derive(Clone)]
-struct Remembered {
-    token: VerifiedToken,
-    /// None where the shared secret signed it, which stays as long as the process.
-    key: Option<Arc<PublishedKey>>,
-}
-
-impl Remembered {
-    /// Whether the key that signed it is still published.
-    fn is_good_still(&self) -> bool {
-        !self.key.as_ref().is_some_and(|key| key.is_withdrawn())
-    }
-}
-
-#[derive(Clone)]
-struct ByMemory;
-
-impl Weighter<Box<str>, Remembered> for ByMemory {
-    fn weight(&self, text: &Box<str>, _remembered: &Remembered) -> u64 {
-        // The text, and its claims in their own types.
-        (text.len() * 2).max(LEAST_WEIGHT) as u64
-    }
+    remembered: RememberedTokens,
 }
 
 impl Verifier {
     /// A verifier for the tokens that `issuer` (compared byte for byte) writes for `audience`, by the keys in `keys`.
     pub fn new(keys: KeySet, issuer: String, audience: String, clock: Clock) -> Self {
-        let capacity = (MAX_REMEMBERED * LEAST_WEIGHT) as u64;
-        let hasher = ahash::RandomState::new();
-        let remembered = Cache::with(MAX_REMEMBERED, capacity, ByMemory, hasher, Default::default());
+        let remembered = RememberedTokens::new();
         Self { keys, issuer, audience, clock, longest_life: LONGEST_LIFE, shared_secret: None, remembered }
     }
 
@@ -112,13 +80,13 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         let now = self.clock.now();
-        if let Some(known) = self.remembered.get(token).filter(Remembered::is_good_still) {
+        if let Some(known) = self.remembered.get(token) {
             return if known.token.expires_at() > now { Ok(known.token) } else { Err(TokenError::Expired) };
         }
         let (payload, key) = self.read_signed(token)?;
         let claims = self.read_claims(&payload, now, Some(&self.audience))?;
         let verified = VerifiedToken::read(claims)?;
-        self.remembered.insert(token.into(), Remembered { token: verified.clone(), key });
+        self.remembered.insert(token, Remembered { token: verified.clone(), key }, now);
         Ok(verified)
     }
 
