@@ -23,6 +23,7 @@ use crate::clients::registration::RegistrationRules;
 use crate::clients::remote_keys::RemoteKeys;
 use crate::config::{Config, SessionRules, Stores};
 use crate::end_session::Unsettled;
+use crate::known_browser::DeviceCookies;
 use crate::password::PasswordHasher;
 use crate::refresh_token::RefreshTokens;
 use crate::scopes::ApiScopes;
@@ -46,6 +47,7 @@ pub struct AuthService {
     pub owners: SessionOwners,
     pub key_values: Arc<dyn KeyValueStore>,
     pub throttle: Throttle,
+    pub device_cookies: DeviceCookies,
     pub hasher: PasswordHasher,
     pub keys: SigningKeys,
     pub fetch: Arc<Fetch>,
@@ -95,6 +97,7 @@ impl AuthService {
             sessions,
             owners: SessionOwners::default(),
             throttle: Throttle::new(key_values.clone(), config.throttle.clone()),
+            device_cookies: DeviceCookies::new(&master_keys()?, config.device_cookie_ttl),
             key_values,
             hasher: PasswordHasher::start(config.hash_threads, config.hash_queue)?,
             keys,

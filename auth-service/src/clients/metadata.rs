@@ -35,6 +35,10 @@ pub struct Metadata {
     pub response_types: BTreeSet<ResponseType>,
     /// What the client may ask for; what identifies a user when it is left out.
     pub scope: Scope,
+    /// The part of `scope` that the client gets by token exchange, in its callers' names (RFC 8693); nothing when it is left
+    /// out.
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    pub token_exchange_scope: Scope,
     pub token_endpoint_auth_method: AuthMethod,
     /// For `private_key_jwt`; any of them when it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +197,15 @@ impl Metadata {
             let detail = "the response type code goes with the grant authorization_code";
             return Err(InvalidMetadata::at("response_types", detail));
         }
+        let exchanged = &self.token_exchange_scope;
+        if !exchanged.is_empty() && !has(GrantType::TokenExchange) {
+            let detail = "expected the grant urn:ietf:params:oauth:grant-type:token-exchange beside it";
+            return Err(InvalidMetadata::at("token_exchange_scope", detail));
+        }
+        if let Some(word) = exchanged.words().iter().find(|word| !self.scope.contains(word)) {
+            let detail = format!("{word} is not in the client's scope");
+            return Err(InvalidMetadata::at("token_exchange_scope", detail));
+        }
         let own_name = has(GrantType::ClientCredentials) || has(GrantType::TokenExchange);
         if own_name && self.token_endpoint_auth_method == AuthMethod::None {
             let detail = "a client that cannot prove who it is gets no tokens in its own name";
@@ -261,13 +274,14 @@ fn escaped(name: &str) -> String {
 }
 
 /// The names of [`Metadata`]'s fields.
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "client_name",
     "redirect_uris",
     "post_logout_redirect_uris",
     "grant_types",
     "response_types",
     "scope",
+    "token_exchange_scope",
     "token_endpoint_auth_method",
     "token_endpoint_auth_signing_alg",
     "jwks",

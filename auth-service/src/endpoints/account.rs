@@ -1,6 +1,6 @@
 //! One's own account.
 
-use actix_web::{HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::Deserialize;
 use shared::authentication::{ConfirmedPrincipal, Principal};
 use shared::problem::Problem;
@@ -11,6 +11,7 @@ use super::answers::{BadRequest, NotFound, Throttled, Unauthorized, Unavailable,
 use super::origin::Origin;
 use crate::AuthService;
 use crate::accounts::{self, Profile};
+use crate::known_browser::KnownBrowser;
 use crate::password::{NewPassword, Password};
 
 /// Who one is.
@@ -38,7 +39,7 @@ struct PasswordChange {
     tag = "account",
     security(("bearer" = [])),
     responses(
-        (status = 204, description = "The password is changed"),
+        (status = 204, description = "The password is changed", headers(("Set-Cookie" = String, description = "The device cookie: those of before are worth nothing"))),
         (status = 403, description = "`wrong_password`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`account_changed`: by somebody else, meanwhile", body = Problem, content_type = "application/problem+json"),
         UnreadableBody, Unauthorized, NotFound, Throttled, Unavailable,
@@ -47,10 +48,13 @@ struct PasswordChange {
 #[post("/auth/password")]
 pub(super) async fn change_password(
     service: web::Data<AuthService>,
+    http: HttpRequest,
     origin: Origin,
     caller: ConfirmedPrincipal,
     Json(body): Json<PasswordChange>,
 ) -> Result<HttpResponse, Problem> {
-    accounts::change_password(&service, &caller, body.current_password, body.new_password, origin.address).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let PasswordChange { current_password, new_password } = body;
+    let user = accounts::change_password(&service, &caller, current_password, new_password, origin.address).await?;
+    let device = KnownBrowser::of(&service, &http).learns(&service, &user);
+    Ok(HttpResponse::NoContent().cookie(device).finish())
 }

@@ -7,6 +7,7 @@ mod cancelling;
 mod command;
 mod crashes;
 mod documents;
+mod every_route;
 mod fake_cart;
 mod faults;
 mod harness;

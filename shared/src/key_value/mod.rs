@@ -66,6 +66,9 @@ pub trait KeyValueStore: Send + Sync + 'static {
     /// Adds one to a counter that starts at nought and ends `window` after its first count.
     async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable>;
 
+    /// Takes one back from a counter, never below nought. Its window ends when it did; an absent counter stays absent.
+    async fn uncount(&self, key: &Key) -> Result<(), StoreUnavailable>;
+
     /// Removes a value and a counter. An absent one is no error.
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable>;
 }

@@ -1,6 +1,7 @@
 //! A service's listener. Owns what every service answers alike (health, readiness, metrics, API documents, unknown paths)
 //! and the graceful stop; knows no endpoint of a service.
 
+mod body;
 mod documents;
 mod observe;
 mod readiness;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, middleware, web};
 use anyhow::Context as _;
+use ipnet::IpNet;
 use tokio::task::{JoinHandle, JoinSet};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -25,6 +27,7 @@ pub use self::readiness::Readiness;
 pub use self::route::{ROUTE_COOKIE, Route};
 use crate::calls;
 use crate::config::Settings;
+use crate::request::BODY_PATIENCE;
 use crate::telemetry;
 
 /// Where and as what a service listens.
@@ -39,12 +42,16 @@ pub struct ServerConfig {
     /// How long a stopping service still takes requests while it already says that it is not ready, so that the gateway
     /// turns away from it first.
     pub drain: Duration,
+    /// How long a request's body may take to arrive, whichever endpoint reads it.
+    pub body_patience: Duration,
+    /// Networks of the gateway and the services: a trace that others name is not gone on with.
+    pub trace_callers: Vec<IpNet>,
     /// What this node is called in the route cookie, where a gateway leads browsers by it.
     pub route: Option<Route>,
 }
 
 impl ServerConfig {
-    /// Reads `address_setting` and `DRAIN`.
+    /// Reads `address_setting`, `DRAIN` and `TRACE_CALLERS`.
     pub fn read(
         settings: &mut Settings,
         (name, description, version): (&'static str, &'static str, &'static str),
@@ -52,7 +59,10 @@ impl ServerConfig {
     ) -> Self {
         let address = settings.or(address_setting, default_address, "where the service listens");
         let meaning = "how long a stopping service still answers while it says that it is not ready";
-        Self { name, description, version, address, drain: settings.or("DRAIN", "0s", meaning), route: None }
+        let drain = settings.or("DRAIN", "0s", meaning);
+        let meaning = "networks of the gateway and the services, whose traceparent is gone on with";
+        let trace_callers = settings.or("TRACE_CALLERS", "127.0.0.0/8,::1", meaning);
+        Self { name, description, version, address, drain, body_patience: BODY_PATIENCE, trace_callers, route: None }
     }
 }
 
@@ -110,9 +120,10 @@ pub fn serve_on(
         telemetry::describe(route::METRICS);
     }
     let closing = draining.clone();
+    let (body_patience, trace_callers) = (config.body_patience, config.trace_callers.clone());
     let server = HttpServer::new(move || {
         let route = route.clone();
-        let observer = Rc::new(observe::Observer::new(service, closing.clone()));
+        let observer = Rc::new(observe::Observer::new(service, closing.clone(), trace_callers.clone()));
         let (app, api) = App::new()
             .app_data(readiness.clone())
             .into_utoipa_app()
@@ -121,6 +132,7 @@ pub fn serve_on(
             .split_for_parts();
         let unknown = documents::unknown_path(&api);
         app.wrap(middleware::from_fn(crate::authentication::answer_with_cookies))
+            .wrap(middleware::from_fn(move |request, next| body::bound(body_patience, request, next)))
             .route("/healthz", web::get().to(readiness::healthz))
             .route("/healthz", web::head().to(readiness::healthz))
             .route("/readyz", web::get().to(readiness::readyz))
