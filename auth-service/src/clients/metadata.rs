@@ -347,11 +347,27 @@ mod tests {
     }
 
     #[test]
+    fn hl5_a_client_exchanges_for_a_part_of_its_scope_where_it_may_exchange_at_all() {
+        let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+        let grants = json!(["authorization_code", exchange]);
+        let good = json!({"grant_types": grants, "scope": "openid cart", "token_exchange_scope": "cart"});
+        let metadata = Metadata::read(with(good), Registrar::Operator).expect("good");
+        assert_eq!(metadata.token_exchange_scope.to_string(), "cart");
+        for bad in [
+            json!({"grant_types": grants, "scope": "openid cart", "token_exchange_scope": "cart account"}),
+            json!({"grant_types": ["authorization_code"], "scope": "openid cart", "token_exchange_scope": "cart"}),
+        ] {
+            assert_eq!(refusal(bad, Registrar::Operator), "/token_exchange_scope");
+        }
+    }
+
+    #[test]
     fn every_field_is_a_field_and_no_other_is_taken() {
         let everything = json!({
             "client_name": "Shop", "redirect_uris": ["https://shop.example/cb"],
-            "post_logout_redirect_uris": ["https://shop.example/"], "grant_types": ["authorization_code"],
-            "response_types": ["code"], "scope": "openid", "token_endpoint_auth_method": "private_key_jwt",
+            "post_logout_redirect_uris": ["https://shop.example/"],
+            "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"],
+            "response_types": ["code"], "scope": "cart openid", "token_exchange_scope": "cart", "token_endpoint_auth_method": "private_key_jwt",
             "token_endpoint_auth_signing_alg": "ES256", "jwks_uri": "https://shop.example/jwks",
             "id_token_signed_response_alg": "EdDSA", "userinfo_signed_response_alg": "ES256",
             "backchannel_logout_uri": "https://shop.example/out", "backchannel_logout_session_required": true,

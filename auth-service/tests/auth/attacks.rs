@@ -45,10 +45,12 @@ fn each_attack_of_the_list_has_a_test_of_its_number() {
     assert_eq!(of_catalogue, expected, "the list");
     assert!(!of_later.is_empty());
     // Those of later are found wherever what they attack is.
-    let mut found = BTreeSet::new();
+    let (mut found, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for folder in ["auth-service/tests", "cart-service/tests", "order-service/tests", "shared/src", "shared/tests"] {
-        tested(&workspace.join(folder), &mut found);
+    tested(&workspace.join("auth-service/tests"), &mut found);
+    for folder in ["cart-service/tests", "order-service/tests", "shared/src", "shared/tests"] {
+        tested(&workspace.join(folder), &mut elsewhere);
     }
+    found.extend(elsewhere.into_iter().filter(|number| number.starts_with('h')));
     assert_eq!(found, listed, "the tests");
 }
