@@ -205,6 +205,8 @@ struct Client {
     secret: SecretString,
     public_url: String,
     grants: &'static [&'static str],
+    /// What it may ask for in its callers' names.
+    exchanges: &'static str,
 }
 
 struct Clients {
@@ -236,6 +238,7 @@ impl Client {
             "token_endpoint_auth_method": "client_secret_basic",
             "id_token_signed_response_alg": "ES256",
             "scope": "openid profile email offline_access account cart orders",
+            "token_exchange_scope": self.exchanges,
         })
     }
 }
@@ -262,6 +265,7 @@ fn give_clients(settings: &mut Settings, keys: &mut Keys<'_>, addresses: Address
             secret: shop_secret,
             public_url: shop,
             grants: &["authorization_code", "refresh_token"],
+            exchanges: "",
         },
         orders: Client {
             id: "order-service",
@@ -269,6 +273,7 @@ fn give_clients(settings: &mut Settings, keys: &mut Keys<'_>, addresses: Address
             public_url: orders,
             // It calls the cart service in its users' names.
             grants: &["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"],
+            exchanges: "cart",
         },
     };
     let meaning = "other clients that the auth service knows from its start, as RFC 7591 metadata in a JSON array";

@@ -24,6 +24,7 @@ use crate::password::{NewPassword, Password, Verified};
 use crate::roles::{ADMIN, Roles};
 use crate::storage::audit::{self, Act, Actor, By, Entry};
 use crate::storage::users::{self, User};
+use crate::throttle::TriedFrom;
 
 /// What the API shows of an account.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -115,7 +116,7 @@ pub async fn register(
 /// Makes an account; nothing when its address has one already.
 ///
 /// # Errors
-/// 503 when something needed does not answer.
+/// 422 `look_alike` for an address that could be taken for another; 503 when something needed does not answer.
 pub async fn create(
     service: &AuthService,
     act: Act,
@@ -125,6 +126,12 @@ pub async fn create(
     roles: Roles,
     by: &By,
 ) -> Result<Option<User>, Problem> {
+    if email.looks_like_another() {
+        let detail =
+            "expected letters of one script before the @ and in each label after it, which look like no others";
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "look_alike", detail);
+        return Err(problem.at("/email", detail));
+    }
     let password_hash = service.hasher.hash(password).await?;
     let now = service.clock.now();
     let user = User {
@@ -189,8 +196,8 @@ pub async fn of_caller(service: &AuthService, caller: &ConfirmedPrincipal) -> Re
     })
 }
 
-/// Sets a new password, ends the user's other sessions, and answers the account. Attempts to name the current one are
-/// throttled.
+/// Sets a new password, ends the user's other sessions, and answers the account as it is now. Attempts to name the current
+/// password are counted for this session: a stranger, or the thief of another session, cannot keep the user from it.
 ///
 /// # Errors
 /// 403 `wrong_password`; 409 when the account changed meanwhile; 429; 503 when something needed does not answer.
@@ -218,15 +225,21 @@ pub async fn set_own_password(
     new: NewPassword,
     by: &By,
 ) -> Result<User, Problem> {
-    service.throttle.password_change(user.id).await??;
-    let verified = service.hasher.verify(current, Some(&user.password_hash)).await?;
+    let attempted = service.throttle.attempt(&user.email, &TriedFrom::session(keep)).await??;
+    let verified = match service.hasher.verify(current, Some(&user.password_hash)).await {
+        Ok(verified) => verified,
+        Err(busy) => {
+            service.throttle.untried(&attempted).await?;
+            return Err(busy.into());
+        }
+    };
     if verified == Verified::Wrong {
         let entry = Entry::refused(Act::ChangePassword, by, "wrong_password").subject(user.id).session(keep);
         service.record(&entry).await?;
         let detail = "this is not the current password";
         return Err(Problem::forbidden("wrong_password", detail).at("/current_password", detail));
     }
-    service.throttle.forget_password_change(user.id).await?;
+    service.throttle.succeeded(&attempted).await?;
     let hash = service.hasher.hash(new).await?;
     let mut transaction = service.database.begin().await?;
     if !users::set_password(&mut transaction, user.id, user.version, &hash).await? {

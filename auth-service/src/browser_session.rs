@@ -4,8 +4,9 @@
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
+use shared::authentication::several_logins::{only_user, several_logins};
 use shared::problem::Problem;
-use shared::request::cookies_named;
+use shared::request::{cookies_named, has_more_cookies};
 use shared::session::{EndReason, Session, SessionId, Touched, Written, authenticated_again, cookie_attribute};
 
 use crate::AuthService;
@@ -51,9 +52,26 @@ pub fn forget(service: &AuthService) -> Cookie<'static> {
 /// account that is locked or has changed, and a cookie of another login are all nobody.
 ///
 /// # Errors
-/// 503 when the session store or the database does not answer.
+/// 400 `several_logins` where cookies lead to sessions of several users; 503 when the session store or the database does not
+/// answer.
 pub async fn find(service: &AuthService, request: &HttpRequest) -> Result<Option<BrowserSession>, Problem> {
+    let found = find_all(service, request).await?;
+    let several = || several_logins(request, &forget(service));
+    // With more cookies than are looked at, nobody knows whose they are.
+    if !found.is_empty() && has_more_cookies(request.headers(), cookie_name(service)) {
+        return Err(several());
+    }
+    only_user(found, |found| found.user.id).map_err(|_| several())
+}
+
+/// All who are signed in in the browser that sent the request, by cookies of which some may be planted: for the sign-out, which
+/// ends them all.
+///
+/// # Errors
+/// 503 when the session store or the database does not answer.
+pub async fn find_all(service: &AuthService, request: &HttpRequest) -> Result<Vec<BrowserSession>, Problem> {
     self_contained::needs_kept_sessions(service)?;
+    let mut all: Vec<BrowserSession> = Vec::new();
     for text in cookies_named(request.headers(), cookie_name(service)) {
         let Some((id, secret)) = text.split_once('.') else { continue };
         let Ok(id) = id.parse::<SessionId>() else { continue };
@@ -63,11 +81,12 @@ pub async fn find(service: &AuthService, request: &HttpRequest) -> Result<Option
         }
         let user = service.users.by_id(session.user).await?;
         let Some(user) = user.filter(|user| end_session::is_current(user, &session)) else { continue };
-        if service.sessions.touch(id).await? != Touched::Gone {
-            return Ok(Some(BrowserSession { session, user }));
+        let is_known = all.iter().any(|known| known.session.id == id);
+        if !is_known && service.sessions.touch(id).await? != Touched::Gone {
+            all.push(BrowserSession { session, user });
         }
     }
-    Ok(None)
+    Ok(all)
 }
 
 /// Signs in in a browser. The one who is signed in already proves again who they are: the same session goes on under a new
@@ -77,21 +96,21 @@ pub async fn find(service: &AuthService, request: &HttpRequest) -> Result<Option
 /// As [`sign_in::sign_in`].
 pub async fn sign_in(
     service: &AuthService,
-    attempt: Attempt,
+    attempt: &Attempt,
     current: Option<BrowserSession>,
 ) -> Result<(User, Cookie<'static>), Problem> {
     self_contained::needs_kept_sessions(service)?;
     let secret = random_text();
     let opened = cookie_attribute(&secret);
     let by = attempt.by();
-    let proven = sign_in::prove(service, &attempt).await?;
+    let proven = sign_in::prove(service, attempt).await?;
     let session = match current {
         Some(current) if current.user.id == proven.id => again(service, current.session, opened, &by).await?,
         Some(current) => {
             end_session::end(service, current.session.id, EndReason::Logout, &by).await?;
-            sign_in::begin(service, &proven, &attempt, [opened]).await?
+            sign_in::begin(service, &proven, attempt, [opened]).await?
         }
-        None => sign_in::begin(service, &proven, &attempt, [opened]).await?,
+        None => sign_in::begin(service, &proven, attempt, [opened]).await?,
     };
     Ok((proven, cookie(service, Some(format!("{}.{secret}", session.id)))))
 }

@@ -71,6 +71,8 @@ pub struct Config {
     pub throttle: ThrottleLimits,
     /// What callers may leave behind.
     pub budget: BudgetLimits,
+    /// How long a browser is known after its last login.
+    pub device_cookie_ttl: Duration,
     pub hash_threads: usize,
     pub hash_queue: usize,
     pub trusted_proxies: TrustedProxies,
@@ -167,6 +169,11 @@ impl Config {
             back_channel: read_back_channel(settings),
             throttle: read_throttle_limits(settings),
             budget: BudgetLimits::read(settings),
+            device_cookie_ttl: settings.positive(
+                "DEVICE_COOKIE_TTL",
+                "180d",
+                "how long a browser is known after its last login: strangers' guesses do not lock it out",
+            ),
             hash_threads: read_hash_threads(settings),
             hash_queue: settings.or("HASH_QUEUE", "64", "how many passwords may wait to be hashed"),
             trusted_proxies: TrustedProxies(settings.or(
@@ -282,12 +289,21 @@ fn read_key_plan(settings: &mut Settings, token_life: Duration) -> KeyPlan {
 }
 
 fn read_throttle_limits(settings: &mut Settings) -> ThrottleLimits {
-    ThrottleLimits {
-        attempts_per_account: settings.or("LOGIN_ATTEMPTS_PER_ACCOUNT", "10", "passwords tried per account and window"),
+    let limits = ThrottleLimits {
+        attempts_per_account: settings.or(
+            "LOGIN_ATTEMPTS_PER_ACCOUNT",
+            "10",
+            "wrong passwords per account and network, or per browser that knows the account, and window",
+        ),
+        attempts_per_account_overall: settings.or(
+            "LOGIN_ATTEMPTS_PER_ACCOUNT_OVERALL",
+            "100",
+            "wrong passwords per account and window, from all networks together",
+        ),
         attempts_per_address: settings.or(
             "LOGIN_ATTEMPTS_PER_ADDRESS",
             "100",
-            "passwords tried per address and window",
+            "wrong passwords per network and window, for all accounts together",
         ),
         registrations_per_address: settings.or(
             "REGISTRATIONS_PER_ADDRESS",
@@ -305,7 +321,11 @@ fn read_throttle_limits(settings: &mut Settings) -> ThrottleLimits {
             "clients that try to register themselves per address and window",
         ),
         window: settings.or("LOGIN_ATTEMPTS_WINDOW", "15m", "the window of these"),
+    };
+    if limits.attempts_per_account_overall < limits.attempts_per_account {
+        settings.mistake("LOGIN_ATTEMPTS_PER_ACCOUNT_OVERALL: expected at least LOGIN_ATTEMPTS_PER_ACCOUNT");
     }
+    limits
 }
 
 fn read_hash_threads(settings: &mut Settings) -> usize {

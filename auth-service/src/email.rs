@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use unicode_security::{RestrictionLevel, RestrictionLevelDetection as _, skeleton};
 
 /// An address in canonical form. Two texts that name one mailbox to a reader are one value:
 ///
@@ -32,6 +33,16 @@ const MAX_LOCAL_BYTES: usize = 64;
 impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a reader could take the address for another one: what stands before the `@`, or a label after it, mixes
+    /// scripts (UTS 39, section 5.2, beyond "single script"), has characters that are not for names (section 3.1), or is
+    /// written with other letters and looks like ASCII throughout (section 4). No new account gets such an address; an
+    /// account that has one keeps it.
+    pub fn looks_like_another(&self) -> bool {
+        let (local, domain) = self.0.split_once('@').unwrap_or_default();
+        let (domain, _) = idna::domain_to_unicode(domain);
+        imitates(local) || domain.split('.').any(imitates)
     }
 
     /// What stands before the `@`.
@@ -85,6 +96,16 @@ fn canonical_domain(text: &str) -> Result<String, InvalidEmail> {
     };
     let good = domain.contains('.') && domain.split('.').all(label_is_fine);
     good.then_some(domain).ok_or(InvalidEmail)
+}
+
+fn imitates(text: &str) -> bool {
+    if text.is_ascii() {
+        return false;
+    }
+    // Signs such as + are of no script, and not for identifiers.
+    let letters: String = text.chars().filter(|c| !c.is_ascii() || c.is_ascii_alphanumeric()).collect();
+    letters.as_str().detect_restriction_level() > RestrictionLevel::SingleScript
+        || skeleton(&letters).all(|c| c.is_ascii())
 }
 
 impl fmt::Display for Email {
@@ -171,6 +192,40 @@ mod tests {
         ];
         for text in refused {
             assert_eq!(canonical(text), None, "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn an_address_that_imitates_another_is_known() {
+        let imitates = |text: &str| text.parse::<Email>().unwrap_or_else(|_| panic!("{text}")).looks_like_another();
+        for honest in [
+            "admin@example.com",
+            "o'neil+tag.1_2@example.com",
+            "jürgen+shop@example.com",
+            "josé@example.com",
+            "дмитрий.петров@пример.рф",
+            "елена@example.com",
+            "山田太郎@example.jp",
+            "やまだタロウ@example.jp",
+            "김철수@example.kr",
+            "κώστας@example.gr",
+            "ada@bücher.example",
+            "ada@xn--bcher-kva.example",
+            "محمد@example.com",
+        ] {
+            assert!(!imitates(honest), "{honest}");
+        }
+        for imitation in [
+            "\u{430}dmin@example.com",
+            "adm\u{456}n@example.com",
+            "pay\u{3c1}al@example.com",
+            "\u{430}\u{441}\u{435}@example.com",
+            "adm\u{131}n@example.com",
+            "admin@\u{430}pple.com",
+            "admin@xn--pple-43d.com",
+            "山田taro@example.jp",
+        ] {
+            assert!(imitates(imitation), "{imitation}");
         }
     }
 

@@ -161,7 +161,10 @@ impl FromRequest for Form {
 async fn read(payload: &mut Payload) -> Result<web::BytesMut, OAuthError> {
     let mut body = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| OAuthError::invalid_request("the body ended early"))?;
+        let chunk = chunk.map_err(|error| {
+            let problem = shared::request::body_error(&error);
+            OAuthError::with_status(problem.status(), "invalid_request", problem.detail().to_owned())
+        })?;
         if body.len() + chunk.len() > MAX_BYTES {
             return Err(OAuthError::with_status(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "too many bytes"));
         }

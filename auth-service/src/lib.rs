@@ -22,6 +22,7 @@ pub mod form;
 pub mod grants;
 pub mod id_token;
 pub mod issue;
+pub mod known_browser;
 pub mod logout_request;
 mod measures;
 pub mod oauth_error;

@@ -23,6 +23,7 @@ use crate::clients::registration::RegistrationRules;
 use crate::clients::remote_keys::RemoteKeys;
 use crate::config::{Config, SessionRules, Stores};
 use crate::end_session::{Own, Unsettled, is_followed};
+use crate::known_browser::DeviceCookies;
 use crate::password::PasswordHasher;
 use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
@@ -55,6 +56,7 @@ pub struct AuthService {
     /// Requests that wait in the browser.
     pub sealed_requests: SealedRequests,
     pub throttle: Throttle,
+    pub device_cookies: DeviceCookies,
     pub hasher: PasswordHasher,
     pub keys: SigningKeys,
     pub fetch: Arc<Fetch>,
@@ -106,6 +108,7 @@ impl AuthService {
             sessions,
             owners: SessionOwners::default(),
             throttle: Throttle::new(key_values.clone(), config.throttle.clone()),
+            device_cookies: DeviceCookies::new(&master_keys()?, config.device_cookie_ttl),
             key_values: SmallValues::new(key_values, budget),
             sealed_requests: SealedRequests::new(&master_keys()?),
             hasher: PasswordHasher::start(config.hash_threads, config.hash_queue)?,

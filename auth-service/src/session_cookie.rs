@@ -7,7 +7,6 @@ use shared::authentication::strategy::Credential;
 use shared::authentication::{SealedCookie, SessionCookie};
 use shared::problem::Problem;
 use shared::session::{EndReason, Session};
-use shared::token::VerifiedToken;
 
 use crate::AuthService;
 use crate::end_session;
@@ -22,14 +21,14 @@ pub struct SignedIn {
     pub cookie: Cookie<'static>,
 }
 
-/// Signs in under a new id and a new cookie; the session that the client's cookie led to `before` ends (session fixation).
+/// Signs in under a new id and a new cookie; the sessions that the client's cookies led to `before` end (session fixation).
 ///
 /// # Errors
 /// As [`sign_in::sign_in`]; 409 `session_too_large` for a session that no cookie holds.
 pub async fn sign_in(
     service: &AuthService,
-    attempt: Attempt,
-    before: Option<VerifiedToken>,
+    attempt: &Attempt,
+    before: &[Session],
     request: &HttpRequest,
 ) -> Result<SignedIn, Problem> {
     let by = attempt.by();
@@ -38,22 +37,22 @@ pub async fn sign_in(
         Some(keys) => begin_sealed(service, attempt, &SealedCookie { cookie, keys: keys.clone() }).await?,
         None => begin_kept(service, attempt, &cookie).await?,
     };
-    if let Some(VerifiedToken::User(before)) = before {
-        end_session::end_of(service, before.session, Some(before.user), EndReason::Logout, &by).await?;
+    for before in before {
+        end_session::end_of(service, before.id, Some(before.user), EndReason::Logout, &by).await?;
     }
     Ok(signed_in)
 }
 
-async fn begin_kept(service: &AuthService, attempt: Attempt, cookie: &SessionCookie) -> Result<SignedIn, Problem> {
+async fn begin_kept(service: &AuthService, attempt: &Attempt, cookie: &SessionCookie) -> Result<SignedIn, Problem> {
     let (opened, secret) = SessionCookie::secret();
     let (user, session) = sign_in::sign_in(service, attempt, [opened]).await?;
     let cookie = cookie.of(&session, &secret);
     Ok(SignedIn { user, session, cookie })
 }
 
-async fn begin_sealed(service: &AuthService, attempt: Attempt, sealed: &SealedCookie) -> Result<SignedIn, Problem> {
-    let user = sign_in::prove(service, &attempt).await?;
-    let session = sign_in::begin(service, &user, &attempt, epoch::attribute(service, &user)).await?;
+async fn begin_sealed(service: &AuthService, attempt: &Attempt, sealed: &SealedCookie) -> Result<SignedIn, Problem> {
+    let user = sign_in::prove(service, attempt).await?;
+    let session = sign_in::begin(service, &user, attempt, epoch::attribute(service, &user)).await?;
     let cookie = sealed.of(&session)?;
     Ok(SignedIn { user, session, cookie })
 }

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
 use shared::problem::Problem;
+use shared::request::Network;
 use shared::session::{Attributes, Created, EndReason, NewSession, Session};
 use shared::token::PLATFORM_CLIENT;
 
@@ -12,9 +14,11 @@ use crate::AuthService;
 use crate::device::DeviceLabel;
 use crate::email::Email;
 use crate::end_session;
+use crate::known_browser::KnownBrowser;
 use crate::password::{Password, Verified};
 use crate::storage::audit::{Act, Actor, By, Entry};
 use crate::storage::users::{self, User};
+use crate::throttle::{Attempted, TriedFrom};
 
 /// Who says to be whom, from where.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct Attempt {
     pub password: Password,
     pub device: DeviceLabel,
     pub address: Option<IpAddr>,
+    /// What is known of the browser: it guesses at its own expense.
+    pub browser: KnownBrowser,
 }
 
 /// Checks the password and begins a session, under an id that is new, with what it remembers beside the login.
@@ -34,15 +40,20 @@ pub struct Attempt {
 /// `session_limit_reached`; 503 when something needed does not answer.
 pub async fn sign_in(
     service: &AuthService,
-    attempt: Attempt,
+    attempt: &Attempt,
     remembers: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(User, Session), Problem> {
-    let user = prove(service, &attempt).await?;
-    let session = begin(service, &user, &attempt, remembers).await?;
+    let user = prove(service, attempt).await?;
+    let session = begin(service, &user, attempt, remembers).await?;
     Ok((user, session))
 }
 
 impl Attempt {
+    /// The cookie by which the browser knows the account from now on.
+    pub fn device_cookie(&self, service: &AuthService, user: &User) -> Cookie<'static> {
+        self.browser.learns(service, user)
+    }
+
     /// Nobody yet, from there.
     pub fn by(&self) -> By {
         By { actor: Actor::Anonymous, address: self.address.map(|address| address.to_string()) }
@@ -55,16 +66,40 @@ impl Attempt {
 /// As [`sign_in`], but for the session limit.
 pub async fn prove(service: &AuthService, attempt: &Attempt) -> Result<User, Problem> {
     let by = attempt.by();
-    if let Err(throttled) = service.throttle.attempt(&attempt.email, attempt.address).await? {
-        count("throttled");
-        if throttled.is_first {
-            service.record(&Entry::refused(Act::LogIn, &by, "throttled")).await?;
+    let attempted = counted(service, attempt, &by).await?;
+    match verify(service, attempt, &by).await {
+        Ok(user) => {
+            service.throttle.succeeded(&attempted).await?;
+            Ok(user)
         }
-        return Err(throttled.into());
+        Err(problem) if problem.status().is_server_error() => {
+            service.throttle.untried(&attempted).await?;
+            Err(problem)
+        }
+        Err(problem) => Err(problem),
     }
-    let user = verify(service, attempt, &by).await?;
-    service.throttle.forget(&attempt.email).await?;
-    Ok(user)
+}
+
+async fn counted(service: &AuthService, attempt: &Attempt, by: &By) -> Result<Attempted, Problem> {
+    let throttled = match service.throttle.attempt(&attempt.email, &tried_from(service, attempt).await?).await? {
+        Ok(attempted) => return Ok(attempted),
+        Err(throttled) => throttled,
+    };
+    count("throttled");
+    if throttled.is_first {
+        service.record(&Entry::refused(Act::LogIn, by, "throttled")).await?;
+    }
+    Err(throttled.into())
+}
+
+/// The browser's own counter where it knows the account, else that of its network.
+async fn tried_from(service: &AuthService, attempt: &Attempt) -> Result<TriedFrom, Problem> {
+    let user = match attempt.browser.is_unknown() {
+        true => None,
+        false => users::by_email(&service.database, &attempt.email).await?,
+    };
+    let known = user.and_then(|user| attempt.browser.of_account(&user));
+    Ok(known.unwrap_or_else(|| TriedFrom::Network(Network::of(attempt.address))))
 }
 
 /// Begins a session for whoever has proved to be that user, with what the session remembers beside the login.

@@ -1,21 +1,25 @@
 //! How often a password may be guessed. Owns the counters' keys and limits; counts before any hash is computed, so that
-//! parallel guesses cannot outrun it.
+//! parallel guesses cannot outrun it, and gives back what a right password has used up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use shared::key_value::{Key, KeyValueStore};
 use shared::problem::Problem;
 use shared::request::Network;
-use shared::session::{StoreUnavailable, UserId};
+use shared::session::{SessionId, StoreUnavailable, UserId};
 
 use crate::email::Email;
 
 /// `LOGIN_ATTEMPTS_PER_ACCOUNT` and its like: so many in each window.
 #[derive(Debug, Clone)]
 pub struct ThrottleLimits {
+    /// Of one account, from one network or one browser that knows the account.
     pub attempts_per_account: u64,
+    /// Of one account, from all networks together.
+    pub attempts_per_account_overall: u64,
     pub attempts_per_address: u64,
     pub registrations_per_address: u64,
     pub client_failures: u64,
@@ -38,6 +42,37 @@ impl From<Throttled> for Problem {
     }
 }
 
+/// From where a password is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TriedFrom {
+    /// A browser that has shown that it knows the account: it has a counter of its own, which strangers do not reach.
+    KnownBrowser(String),
+    Network(Network),
+}
+
+impl TriedFrom {
+    /// A live session of the account's.
+    pub fn session(session: SessionId) -> Self {
+        Self::KnownBrowser(format!("session {session}"))
+    }
+
+    /// A device cookie of the account's.
+    pub fn device(id: &str) -> Self {
+        Self::KnownBrowser(format!("device {id}"))
+    }
+}
+
+/// What one attempt was counted under: give it to [`Throttle::succeeded`] or [`Throttle::untried`], or drop it after a wrong
+/// password.
+#[must_use]
+#[derive(Debug)]
+pub struct Attempted {
+    /// Of this account and this place alone.
+    narrow: Key,
+    /// Those that the attempt shares with other accounts or places.
+    wide: Vec<Key>,
+}
+
 /// Counts attempts. Live sessions and refreshes are never throttled: a victim of guessing stays in.
 pub struct Throttle {
     store: Arc<dyn KeyValueStore>,
@@ -49,46 +84,61 @@ impl Throttle {
         Self { store, limits }
     }
 
-    /// Counts an attempt with a password, for the address and then for the account, whether there is one or not.
+    /// Counts an attempt with a password, whether there is such an account or not. From a network: for the network first,
+    /// then for the account there, then for the account everywhere. A refusal by one counter leaves those before it as they
+    /// were: a network that is shut out shuts out no account, and a repeated refusal uses up nobody's budget.
     ///
     /// # Errors
     /// Nothing can be counted: nothing may be tried.
     pub async fn attempt(
         &self,
         email: &Email,
-        address: Option<IpAddr>,
-    ) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let by_address = Key::new("login-address", Network::of(address).as_bytes());
-        if let Err(throttled) = self.count(&by_address, self.limits.attempts_per_address).await? {
-            // An address that is shut out must not go on shutting out accounts.
-            return Ok(Err(throttled));
+        from: &TriedFrom,
+    ) -> Result<Result<Attempted, Throttled>, StoreUnavailable> {
+        let limits = &self.limits;
+        let of_account = |purpose, place: &str| Key::new(purpose, format!("{place} {email}").as_bytes());
+        let (wide, narrow) = match from {
+            TriedFrom::KnownBrowser(id) => (Vec::new(), of_account("login-browser", id)),
+            TriedFrom::Network(network) => {
+                let of_network = Key::new("login-address", network.as_bytes());
+                let everywhere = Key::new("login-account", email.as_str().as_bytes());
+                let wide =
+                    vec![(of_network, limits.attempts_per_address), (everywhere, limits.attempts_per_account_overall)];
+                (wide, of_account("login-account-network", network.as_str()))
+            }
+        };
+        // The network, the account there, the account everywhere.
+        let mut counters = wide.clone();
+        counters.insert(counters.len().min(1), (narrow.clone(), limits.attempts_per_account));
+        for (index, (key, limit)) in counters.iter().enumerate() {
+            if let Err(throttled) = self.count(key, *limit).await? {
+                self.give_back(counters[..index].iter().map(|(key, _)| key)).await?;
+                return Ok(Err(throttled));
+            }
         }
-        self.count(&account_key(email), self.limits.attempts_per_account).await
+        Ok(Ok(Attempted { narrow, wide: wide.into_iter().map(|(key, _)| key).collect() }))
     }
 
-    /// Forgets the attempts on an account: its password was right.
+    /// The password was right: the wrong ones before it, on this account from this place, are forgotten, and the other
+    /// counters get back what this attempt has used up.
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn forget(&self, email: &Email) -> Result<(), StoreUnavailable> {
-        self.store.remove(&account_key(email)).await
+    pub async fn succeeded(&self, attempted: &Attempted) -> Result<(), StoreUnavailable> {
+        self.store.remove(&attempted.narrow).await?;
+        self.give_back(&attempted.wide).await
     }
 
-    /// Counts an attempt to name the current password before it is changed. It has a counter of its own: strangers who
-    /// guess at the login must not keep the user from changing it.
-    ///
-    /// # Errors
-    /// Nothing can be counted: nothing may be tried.
-    pub async fn password_change(&self, user: UserId) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        self.count(&password_change_key(user), self.limits.attempts_per_account).await
-    }
-
-    /// Forgets those attempts: the password was right.
+    /// No password was compared, for a want of ours.
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn forget_password_change(&self, user: UserId) -> Result<(), StoreUnavailable> {
-        self.store.remove(&password_change_key(user)).await
+    pub async fn untried(&self, attempted: &Attempted) -> Result<(), StoreUnavailable> {
+        self.give_back(attempted.wide.iter().chain([&attempted.narrow])).await
+    }
+
+    async fn give_back(&self, keys: impl IntoIterator<Item = &Key>) -> Result<(), StoreUnavailable> {
+        try_join_all(keys.into_iter().map(|key| self.store.uncount(key))).await.map(drop)
     }
 
     /// Counts a registration.
@@ -105,7 +155,15 @@ impl Throttle {
     /// # Errors
     /// Nothing can be counted: nothing may be tried.
     pub async fn user_code(&self, user: UserId) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        self.count(&Key::new("user-code", user.0.as_bytes()), self.limits.attempts_per_account).await
+        self.count(&user_code_key(user), self.limits.attempts_per_account).await
+    }
+
+    /// There is such a code: naming it uses up nothing.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn user_code_exists(&self, user: UserId) -> Result<(), StoreUnavailable> {
+        self.store.uncount(&user_code_key(user)).await
     }
 
     /// Counts a failure of a client to prove who it is, for the client (all that do not exist are "") and the address. What succeeds is
@@ -141,10 +199,6 @@ impl Throttle {
     }
 }
 
-fn account_key(email: &Email) -> Key {
-    Key::new("login-account", email.as_str().as_bytes())
-}
-
-fn password_change_key(user: UserId) -> Key {
-    Key::new("password-change", user.0.as_bytes())
+fn user_code_key(user: UserId) -> Key {
+    Key::new("user-code", user.0.as_bytes())
 }

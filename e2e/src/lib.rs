@@ -8,6 +8,8 @@ mod person;
 mod platform;
 pub mod probe;
 pub mod process;
+#[cfg(feature = "platform")]
+pub mod routes;
 pub mod secrets;
 pub mod servers;
 pub mod services;

@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, COOKIE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
@@ -24,16 +25,25 @@ const TRIED: usize = 8;
 
 /// The values of the cookies of that name, in the order of the request: at most eight.
 pub fn cookies_named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    all_cookies_named(headers, name).take(TRIED)
+}
+
+/// Whether there are more cookies of that name than [`cookies_named`] looks at.
+pub fn has_more_cookies(headers: &HeaderMap, name: &str) -> bool {
+    all_cookies_named(headers, name).nth(TRIED).is_some()
+}
+
+fn all_cookies_named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value).take(TRIED)
+    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// The largest body: 64 KiB.
-const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a body may take to arrive. `shared::server` ends a later one, whichever way it is read.
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A JSON body. A body that does not read as `T` is a problem that names the field by its JSON pointer; give `T`
 /// `deny_unknown_fields`, and put rules into the types of its fields.
@@ -58,24 +68,40 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// Reads a body of at most 64 KiB.
+/// Reads a body of at most 64 KiB; in an `App` without `shared::server` in time too.
 pub(crate) async fn read_body_in_time(payload: &mut Payload) -> Result<web::BytesMut, Problem> {
     let body = tokio::time::timeout(BODY_PATIENCE, read_body(payload)).await;
-    let late = || Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time");
-    body.map_err(|_| late())?
+    body.map_err(|_| too_slow())?
 }
 
 async fn read_body(payload: &mut Payload) -> Result<web::BytesMut, Problem> {
     let mut body = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::bad_request("invalid_body", "the body ended early"))?;
+        let chunk = chunk.map_err(|error| body_error(&error))?;
         if body.len() + chunk.len() > MAX_BODY {
-            let detail = format!("a body has at most {MAX_BODY} bytes");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+            return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// Why a body cannot be read: 408 `body_too_slow`, 413 `body_too_large`, or 400 `invalid_body` where it ended early.
+pub fn body_error(error: &PayloadError) -> Problem {
+    match error {
+        PayloadError::Overflow => too_large(),
+        PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => too_slow(),
+        _ => Problem::bad_request("invalid_body", "the body ended early"),
+    }
+}
+
+fn too_slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time")
+}
+
+fn too_large() -> Problem {
+    let detail = format!("a body has at most {MAX_BODY} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {

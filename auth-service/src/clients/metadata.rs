@@ -35,6 +35,10 @@ pub struct Metadata {
     pub response_types: BTreeSet<ResponseType>,
     /// What the client may ask for; what identifies a user when it is left out.
     pub scope: Scope,
+    /// The part of `scope` that the client gets by token exchange, in its callers' names (RFC 8693); nothing when it is left
+    /// out.
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    pub token_exchange_scope: Scope,
     pub token_endpoint_auth_method: AuthMethod,
     /// For `private_key_jwt`; any of them when it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +197,15 @@ impl Metadata {
             let detail = "the response type code goes with the grant authorization_code";
             return Err(InvalidMetadata::at("response_types", detail));
         }
+        let exchanged = &self.token_exchange_scope;
+        if !exchanged.is_empty() && !has(GrantType::TokenExchange) {
+            let detail = "expected the grant urn:ietf:params:oauth:grant-type:token-exchange beside it";
+            return Err(InvalidMetadata::at("token_exchange_scope", detail));
+        }
+        if let Some(word) = exchanged.words().iter().find(|word| !self.scope.contains(word)) {
+            let detail = format!("{word} is not in the client's scope");
+            return Err(InvalidMetadata::at("token_exchange_scope", detail));
+        }
         let own_name = has(GrantType::ClientCredentials) || has(GrantType::TokenExchange);
         if own_name && self.token_endpoint_auth_method == AuthMethod::None {
             let detail = "a client that cannot prove who it is gets no tokens in its own name";
@@ -261,13 +274,14 @@ fn escaped(name: &str) -> String {
 }
 
 /// The names of [`Metadata`]'s fields.
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "client_name",
     "redirect_uris",
     "post_logout_redirect_uris",
     "grant_types",
     "response_types",
     "scope",
+    "token_exchange_scope",
     "token_endpoint_auth_method",
     "token_endpoint_auth_signing_alg",
     "jwks",
@@ -333,11 +347,27 @@ mod tests {
     }
 
     #[test]
+    fn hl5_a_client_exchanges_for_a_part_of_its_scope_where_it_may_exchange_at_all() {
+        let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+        let grants = json!(["authorization_code", exchange]);
+        let good = json!({"grant_types": grants, "scope": "openid cart", "token_exchange_scope": "cart"});
+        let metadata = Metadata::read(with(good), Registrar::Operator).expect("good");
+        assert_eq!(metadata.token_exchange_scope.to_string(), "cart");
+        for bad in [
+            json!({"grant_types": grants, "scope": "openid cart", "token_exchange_scope": "cart account"}),
+            json!({"grant_types": ["authorization_code"], "scope": "openid cart", "token_exchange_scope": "cart"}),
+        ] {
+            assert_eq!(refusal(bad, Registrar::Operator), "/token_exchange_scope");
+        }
+    }
+
+    #[test]
     fn every_field_is_a_field_and_no_other_is_taken() {
         let everything = json!({
             "client_name": "Shop", "redirect_uris": ["https://shop.example/cb"],
-            "post_logout_redirect_uris": ["https://shop.example/"], "grant_types": ["authorization_code"],
-            "response_types": ["code"], "scope": "openid", "token_endpoint_auth_method": "private_key_jwt",
+            "post_logout_redirect_uris": ["https://shop.example/"],
+            "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"],
+            "response_types": ["code"], "scope": "cart openid", "token_exchange_scope": "cart", "token_endpoint_auth_method": "private_key_jwt",
             "token_endpoint_auth_signing_alg": "ES256", "jwks_uri": "https://shop.example/jwks",
             "id_token_signed_response_alg": "EdDSA", "userinfo_signed_response_alg": "ES256",
             "backchannel_logout_uri": "https://shop.example/out", "backchannel_logout_session_required": true,

@@ -13,6 +13,7 @@ use super::origin::Origin;
 use crate::AuthService;
 use crate::accounts::{self, Profile};
 use crate::issue::TokenResponse;
+use crate::known_browser::KnownBrowser;
 use crate::password::{NewPassword, Password};
 use crate::self_contained;
 use crate::session_cookie;
@@ -55,9 +56,10 @@ struct PasswordChanged {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The password is changed, under `SESSION_STRATEGY=jwt`", body = PasswordChanged, headers(
-            ("Cache-Control" = String, description = "`no-store`"))),
+            ("Cache-Control" = String, description = "`no-store`"),
+            ("Set-Cookie" = String, description = "The device cookie: those of before are worth nothing"))),
         (status = 204, description = "The password is changed", headers(
-            ("Set-Cookie" = Option<String>, description = "The session's new cookie, under `SESSION_STRATEGY=cookie`"))),
+            ("Set-Cookie" = String, description = "The device cookie: those of before are worth nothing; and the session's new cookie, under `SESSION_STRATEGY=cookie`"))),
         (status = 403, description = "`wrong_password`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`account_changed`: by somebody else, meanwhile", body = Problem, content_type = "application/problem+json"),
         UnreadableBody, Unauthorized, NotFound, Throttled, Unavailable,
@@ -73,16 +75,17 @@ pub(super) async fn change_password(
 ) -> Result<HttpResponse, Problem> {
     let (current, new) = (body.current_password, body.new_password);
     let user = accounts::change_password(&service, &caller, current, new, origin.address).await?;
+    let device = KnownBrowser::of(&service, &request).learns(&service, &user);
     if !self_contained::is_demanded(&service) {
-        return Ok(HttpResponse::NoContent().finish());
+        return Ok(HttpResponse::NoContent().cookie(device).finish());
     }
     let session = self_contained::continued(&service, &caller.session, &user);
     if let Some(cookie) = session_cookie::renewed(&service, &session, &request)? {
-        return Ok(HttpResponse::NoContent().cookie(cookie).finish());
+        return Ok(HttpResponse::NoContent().cookie(cookie).cookie(device).finish());
     }
     let is_told = service.sessions.tells_of_endings();
     let other_access_tokens_end_within = if is_told { 0 } else { service.rules.access_token_ttl.as_secs() };
     let tokens = crate::issue::issue(&service, &user, &session, 1)?;
     let changed = PasswordChanged { tokens, other_access_tokens_end_within };
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(changed))
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).cookie(device).json(changed))
 }

@@ -1,6 +1,6 @@
 //! Register, log in, refresh, log out.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, post, web};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use shared::authentication::{Principal, SingleSignOn};
 use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::request::Json;
-use shared::session::{EndReason, SessionId};
+use shared::session::{EndReason, Session, SessionId};
 use utoipa::ToSchema;
 
 use super::answers::{BadRequest, StrategyCannot, Throttled, Unauthorized, Unavailable, UnreadableBody};
@@ -21,6 +21,7 @@ use crate::email::Email;
 use crate::end_session;
 use crate::epoch;
 use crate::issue::{TokenResponse, issue};
+use crate::known_browser::KnownBrowser;
 use crate::password::{NewPassword, Password, secret_text};
 use crate::refresh as refreshing;
 use crate::self_contained;
@@ -87,7 +88,7 @@ enum LoggedIn {
     responses(
         (status = 200, description = "Signed in", body = LoggedIn, headers(
             ("Cache-Control" = String, description = "`no-store`"),
-            ("Set-Cookie" = Option<String>, description = "The session cookie, where the strategy has one"),
+            ("Set-Cookie" = Option<String>, description = "The session cookie, where the strategy has one, and the device cookie, by which the browser knows the account"),
         )),
         (status = 403, description = "`cross_site`: another site's page asked for this", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`invalid_credentials`: an unknown address, a wrong password or a locked account",
@@ -104,24 +105,45 @@ pub(super) async fn log_in(
     request: HttpRequest,
     Json(body): Json<Login>,
 ) -> Result<HttpResponse, Problem> {
+    let ended = single_sign_on.all_by_cookie(&request).await?;
+    let browser = known_browser(&service, &single_sign_on, &request, &ended).await;
     let device = origin.device(body.device);
-    let attempt = Attempt { email: body.email, password: body.password, device, address: origin.address };
+    let attempt = Attempt { email: body.email, password: body.password, device, address: origin.address, browser };
     match service.strategy.credential() {
         Credential::BearerToken => {
             let user = sign_in::prove(&service, &attempt).await?;
             let session = sign_in::begin(&service, &user, &attempt, epoch::attribute(&service, &user)).await?;
             // The first refresh token of a session has generation 1.
-            Ok(token_answer(&LoggedIn::Tokens(issue(&service, &user, &session, 1)?)))
+            let mut answer = token_answer(&LoggedIn::Tokens(issue(&service, &user, &session, 1)?));
+            answer.add_cookie(&attempt.device_cookie(&service, &user)).map_err(Problem::internal)?;
+            Ok(answer)
         }
         Credential::SessionCookie | Credential::SealedCookie => {
-            let before = single_sign_on.by_cookie(&request).await?;
-            let signed_in = session_cookie::sign_in(&service, attempt, before, &request).await?;
+            let signed_in = session_cookie::sign_in(&service, &attempt, &ended, &request).await?;
+            let device = attempt.device_cookie(&service, &signed_in.user);
             let expires_at = signed_in.session.ends_at();
             let user = Profile::of(&signed_in.user);
             let body = LoggedIn::Session(SessionResponse { session_id: signed_in.session.id, expires_at, user });
-            Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).cookie(signed_in.cookie).json(body))
+            let mut answer = HttpResponse::Ok();
+            answer.insert_header((CACHE_CONTROL, "no-store")).cookie(signed_in.cookie).cookie(device);
+            Ok(answer.json(body))
         }
     }
+}
+
+/// By its device cookie, and by the login that it shows already: a cookie's, or an access token's of whoever proves again who
+/// they are. A token that is refused is no reason to refuse the login.
+async fn known_browser(
+    service: &AuthService,
+    single_sign_on: &SingleSignOn,
+    request: &HttpRequest,
+    by_cookie: &[Session],
+) -> KnownBrowser {
+    let has_token = request.headers().contains_key(AUTHORIZATION);
+    let by_token = if has_token { single_sign_on.principal(request).await.ok() } else { None };
+    let by_token = by_token.map(|principal| (principal.user, principal.session));
+    let by_cookie = by_cookie.iter().map(|session| (session.user, session.id));
+    KnownBrowser::of(service, request).in_sessions(by_cookie.chain(by_token))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -193,8 +215,20 @@ pub(super) async fn log_out(
             (session, None, origin.anonymous())
         }
         None => {
-            let principal = single_sign_on.principal(&request).await?;
-            (principal.session, Some(principal.user), origin.by(&principal))
+            let has_token = request.headers().contains_key(AUTHORIZATION);
+            let by_cookie = if has_token { Vec::new() } else { single_sign_on.all_by_cookie(&request).await? };
+            // Of several people's cookies one may be planted: all of them end.
+            for session in by_cookie.iter().skip(1) {
+                let by = origin.of_user(session.user);
+                end_session::end_of(&service, session.id, Some(session.user), EndReason::Logout, &by).await?;
+            }
+            match by_cookie.first() {
+                Some(session) => (session.id, Some(session.user), origin.of_user(session.user)),
+                None => {
+                    let principal = single_sign_on.principal(&request).await?;
+                    (principal.session, Some(principal.user), origin.by(&principal))
+                }
+            }
         }
     };
     end_session::end_of(&service, session, user, EndReason::Logout, &by).await?;

@@ -7,6 +7,7 @@ use auth_service::browser_session;
 use auth_service::clients::FirstClient;
 use auth_service::codes::{random_text, sha256};
 use auth_service::device::DeviceLabel;
+use auth_service::known_browser::KnownBrowser;
 use auth_service::sign_in::Attempt;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -67,10 +68,11 @@ impl Browser {
             password: serde_json::from_value(json!(password)).unwrap(),
             device: DeviceLabel::from_user_agent(None),
             address: None,
+            browser: KnownBrowser::default(),
         };
         let http = self.as_request();
         let current = browser_session::find(&app.service, &http).await.unwrap();
-        let (_, cookie) = browser_session::sign_in(&app.service, attempt, current).await.unwrap();
+        let (_, cookie) = browser_session::sign_in(&app.service, &attempt, current).await.unwrap();
         self.cookies.insert(cookie.name().to_owned(), cookie.value().to_owned());
     }
 

@@ -22,6 +22,7 @@ on_both! {
     a_display_name_is_shown_as_text,
     a_sign_in_leads_to_no_other_site,
     c12_a_planted_session_is_not_taken_over,
+    hl2_a_planted_session_beside_the_victims_own_speaks_for_nobody,
     c13_cookies_are_kept_from_scripts_and_other_sites,
     c13_cookies_are_for_this_host_alone_where_browsers_come_by_https with |config| {
         config.cookie_secure = true;
@@ -426,6 +427,40 @@ async fn c12_a_planted_session_is_not_taken_over(app: App) {
     assert!(!Browser { cookies: before }.is_signed_in(&app).await);
 }
 
+async fn hl2_a_planted_session_beside_the_victims_own_speaks_for_nobody(app: App) {
+    let (victim, attacker) = (app.somebody().await, app.somebody().await);
+    let (mut own, mut other) = (Browser::default(), Browser::default());
+    own.sign_in(&app, &victim, PASSWORD).await;
+    other.sign_in(&app, &attacker, PASSWORD).await;
+    let mut both = own.clone();
+    let planted = format!("{}; roam_session={}", other.cookies["roam_session"], own.cookies["roam_session"]);
+    both.cookies.insert("roam_session".to_owned(), planted);
+    let page = |path: &str| app.request(Method::GET, path).header("accept", "text/html");
+    for path in ["/account", "/account/password", "/sign-in?return_to=/account"] {
+        let answer = both.clone().send(&app, page(path)).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+    }
+    assert_eq!(both.clone().get(&app, "/oauth2/logout").await.code(), "several_logins");
+    let mut tab = both.clone();
+    let refused = tab.send(&app, page("/account")).await;
+    both.cookies.insert("roam_csrf".to_owned(), tab.cookies["roam_csrf"].clone());
+    assert!(refused.text.contains("several_logins") && refused.text.contains("Several people"), "{}", refused.text);
+    assert!(refused.text.contains("action=\"/sign-out\""), "there is a way out: {}", refused.text);
+    let taken_back: Vec<_> = refused.headers.get_all("set-cookie").iter().map(|it| it.to_str().unwrap()).collect();
+    assert!(
+        taken_back.iter().any(|it| it.starts_with("roam_session=;") && it.contains("Path=/account")),
+        "{taken_back:?}"
+    );
+    assert!(!taken_back.iter().any(|it| it.starts_with("roam_session=;") && it.contains("Path=/;")), "{taken_back:?}");
+    let fields = [("csrf", token(&refused).to_owned())];
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let out = both.send(&app, post(&app, "/sign-out", &fields)).await;
+    assert_eq!(out.status, 303, "{}", out.text);
+    for browser in [&mut own, &mut other] {
+        assert_eq!(browser.send(&app, page("/account")).await.status, 303, "both sessions have ended");
+    }
+}
+
 async fn c13_cookies_are_kept_from_scripts_and_other_sites(app: App) {
     let person = app.somebody().await;
     let mut browser = Browser::default();
@@ -467,7 +502,7 @@ async fn c13_cookies_are_for_this_host_alone_where_browsers_come_by_https(app: A
         answer.headers.get_all("set-cookie").iter().map(|set| set.to_str().unwrap().to_owned()).collect()
     };
     let cookies = [set(&page), set(&answer)].concat();
-    assert_eq!(cookies.len(), 3, "{cookies:?}");
+    assert_eq!(cookies.len(), 4, "{cookies:?}");
     for cookie in cookies {
         assert!(cookie.contains("; Secure") && cookie.contains("; Path=/") && !cookie.contains("Domain"), "{cookie}");
         assert!(cookie.starts_with("__Host-roam_") || cookie.starts_with("roam_language="), "{cookie}");

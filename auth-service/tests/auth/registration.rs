@@ -14,6 +14,7 @@ on_both! {
     every_character_of_a_password_counts,
     a_name_that_would_deceive_is_refused,
     no_injection_is_more_than_text,
+    hl9_nobody_registers_an_address_that_could_be_taken_for_another,
     registrations_from_one_address_are_bounded with |config| config.throttle.registrations_per_address = 3,
     a_body_of_another_kind_is_refused,
 }
@@ -191,6 +192,36 @@ async fn registrations_from_one_address_are_bounded(app: App) {
     let refused = register(3).await;
     assert_eq!((refused.status, refused.code()), (429, "too_many_attempts"));
     assert!((1..=900).contains(&refused.retry_after()));
+}
+
+async fn hl9_nobody_registers_an_address_that_could_be_taken_for_another(app: App) {
+    let register = |email: &'static str| app.post("/auth/register", json!({"email": email, "password": PASSWORD}));
+    assert_eq!(register("admin@example.com").await.status, 201);
+    for imitation in ["\u{430}dmin@example.com", "adm\u{131}n@example.com", "admin@\u{435}xample.com"] {
+        let answer = register(imitation).await;
+        assert_eq!((answer.status, answer.code(), answer.pointer()), (422, "look_alike", "/email"), "{imitation}");
+    }
+    for honest in ["j\u{fc}rgen@example.com", "\u{434}\u{43c}\u{438}\u{442}\u{440}\u{438}\u{439}@example.com"] {
+        assert_eq!(register(honest).await.status, 201, "{honest}");
+        assert_eq!(app.log_in(honest, PASSWORD).await.status, 200, "{honest}");
+    }
+    // An account of before the rule signs in.
+    let hash = app.service.hasher.hash(auth_service::password::NewPassword::parse(PASSWORD).unwrap()).await.unwrap();
+    let old = auth_service::storage::users::User {
+        id: shared::session::UserId::random(),
+        email: "\u{430}dmin@example.com".parse().unwrap(),
+        display_name: "Old".to_owned(),
+        password_hash: hash,
+        roles: auth_service::roles::Roles::user(),
+        locked_at: None,
+        version: 1,
+        ended_version: 1,
+        created_at: app.clock.now(),
+    };
+    let mut transaction = app.service.database.begin().await.unwrap();
+    assert!(auth_service::storage::users::insert(&mut transaction, &old).await.unwrap());
+    transaction.commit().await.unwrap();
+    assert_eq!(app.log_in("\u{430}dmin@example.com", PASSWORD).await.status, 200);
 }
 
 /// D14, D15

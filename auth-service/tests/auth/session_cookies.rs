@@ -24,6 +24,9 @@ on_both! {
     a_session_ends_at_its_greatest_age_however_often_it_is_seen with super::by_cookies,
     a_cookie_that_opens_nothing_is_nobodys with super::by_cookies,
     of_several_cookies_the_one_that_opens_a_session_counts with super::by_cookies,
+    hl2_cookies_of_two_people_speak_for_neither with super::by_cookies,
+    hl2_a_login_or_a_logout_ends_what_was_planted with super::by_cookies,
+    hl2_more_cookies_than_are_looked_at_are_nobodys with super::by_cookies,
     another_sites_page_changes_nothing_by_a_cookie with super::by_cookies,
     a_new_password_needs_a_recent_login_and_ends_the_other_sessions with super::by_cookies,
     an_administrator_sees_who_is_online_and_ends_a_session with super::by_cookies,
@@ -200,6 +203,59 @@ async fn of_several_cookies_the_one_that_opens_a_session_counts(app: App) {
     assert!(browser.is_signed_in().await);
 }
 
+async fn hl2_cookies_of_two_people_speak_for_neither(app: App) {
+    let (victim, attacker) = (Browser::of_somebody(&app).await, Browser::of_somebody(&app).await);
+    let twice = Browser::signed_in(&app, &victim.email, PASSWORD).await;
+    for (first, second) in [(&victim.cookie, &attacker.cookie), (&attacker.cookie, &victim.cookie)] {
+        for (method, path) in
+            [(Method::GET, "/auth/me"), (Method::POST, "/auth/logout-all"), (Method::GET, "/auth/sessions")]
+        {
+            let request = app.request(method, path).header("cookie", format!("{first}; {second}"));
+            let answer = app.send(request.header("host", "auth.shop.example")).await;
+            assert_eq!((answer.status, answer.code()), (400, "several_logins"), "{}", answer.text);
+            // Those that somebody else may have set are taken back, and the service's own is not.
+            let taken_back: Vec<_> = answer.headers.get_all(SET_COOKIE).iter().map(|it| it.to_str().unwrap()).collect();
+            assert!(
+                taken_back.iter().all(|it| it.starts_with("SESSIONID=;") && it.contains("Max-Age=0")),
+                "{taken_back:?}"
+            );
+            assert!(taken_back.iter().any(|it| it.contains("Path=/auth") && !it.contains("Domain")), "{taken_back:?}");
+            assert!(taken_back.iter().any(|it| it.contains("Domain=shop.example")), "{taken_back:?}");
+            assert!(!taken_back.iter().any(|it| it.ends_with("Path=/") && !it.contains("Domain")), "{taken_back:?}");
+        }
+    }
+    assert!(victim.is_signed_in().await && attacker.is_signed_in().await, "nothing was done");
+    let both = format!("{}; {}", victim.cookie, twice.cookie);
+    assert_eq!(app.send(app.request(Method::GET, "/auth/me").header("cookie", both)).await.status, 200, "one person");
+    // A cookie that is over is nobody's.
+    assert_eq!(attacker.status(Method::POST, "/auth/logout").await, 204);
+    let both = format!("{}; {}", attacker.cookie, victim.cookie);
+    let answer = app.send(app.request(Method::GET, "/auth/me").header("cookie", both)).await;
+    assert_eq!((answer.status, &answer.body["email"]), (200, &json!(victim.email)));
+}
+
+async fn hl2_a_login_or_a_logout_ends_what_was_planted(app: App) {
+    let (victim, attacker) = (Browser::of_somebody(&app).await, Browser::of_somebody(&app).await);
+    let both = format!("{}; {}", attacker.cookie, victim.cookie);
+    let logout = app.request(Method::POST, "/auth/logout").header("cookie", &both);
+    assert_eq!(app.send(logout).await.status, 204);
+    assert!(!victim.is_signed_in().await && !attacker.is_signed_in().await);
+    let (mut victim, attacker) = (Browser::of_somebody(&app).await, Browser::of_somebody(&app).await);
+    let before = victim.cookie.clone();
+    victim.cookie = format!("{}; {before}", attacker.cookie);
+    victim.log_in(PASSWORD).await;
+    assert!(victim.is_signed_in().await && !attacker.is_signed_in().await);
+    victim.cookie = format!("{}; {before}; {}", attacker.cookie, victim.cookie);
+    assert!(victim.is_signed_in().await, "only the new one lives");
+}
+
+async fn hl2_more_cookies_than_are_looked_at_are_nobodys(app: App) {
+    let (victim, attacker) = (Browser::of_somebody(&app).await, Browser::of_somebody(&app).await);
+    let planted = [vec![attacker.cookie.as_str()], vec!["SESSIONID=x"; 7], vec![victim.cookie.as_str()]].concat();
+    let answer = app.send(app.request(Method::GET, "/auth/me").header("cookie", planted.join("; "))).await;
+    assert_eq!((answer.status, answer.code()), (400, "several_logins"), "{}", answer.text);
+}
+
 async fn another_sites_page_changes_nothing_by_a_cookie(app: App) {
     let browser = Browser::of_somebody(&app).await;
     let from = |name: &str, value: &str| browser.request(Method::POST, "/auth/logout").header(name, value);
@@ -208,7 +264,9 @@ async fn another_sites_page_changes_nothing_by_a_cookie(app: App) {
         assert_eq!((answer.status, answer.code()), (403, "cross_site"), "{name}: {value}");
     }
     assert!(browser.is_signed_in().await);
-    assert_eq!(app.send(from("Sec-Fetch-Site", "same-site")).await.status, 204);
+    let answer = app.send(from("Sec-Fetch-Site", "same-site")).await;
+    assert_eq!((answer.status, answer.code()), (403, "cross_site"), "any port of localhost is of the same site");
+    assert_eq!(app.send(from("Sec-Fetch-Site", "same-origin")).await.status, 204);
 }
 
 async fn a_new_password_needs_a_recent_login_and_ends_the_other_sessions(app: App) {

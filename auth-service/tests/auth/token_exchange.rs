@@ -14,14 +14,18 @@ on_both!(
     only_whoever_was_called_may_act,
     a_strangers_client_gets_no_wider_scope_than_its_user_gave,
     a_chain_names_all_who_acted_and_is_bounded,
+    hl5_a_service_exchanges_for_what_it_is_there_for_alone,
 );
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// More than a service is given.
+const EVERYTHING: &str = "account cart orders";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// A client that is a service: its id is the service's name.
 async fn service(app: &App, name: &str, changes: Value) -> Application {
-    let mut metadata = json!({"client_id": name, "grant_types": ["authorization_code", GRANT]});
+    let mut metadata =
+        json!({"client_id": name, "grant_types": ["authorization_code", GRANT], "token_exchange_scope": EVERYTHING});
     metadata.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     Application { id: name.to_owned(), ..Application::register(app, metadata).await }
 }
@@ -91,7 +95,9 @@ async fn only_whoever_was_called_may_act(app: App) {
     let stranger = service(&app, "wish-service", json!({})).await;
     let refused = act(&app, &stranger, &ada.access, "cart").await;
     assert_eq!((refused.status, refused.error()), (400, "invalid_grant"), "the token is not for it");
-    let unregistered = service(&app, "order-service", json!({"grant_types": ["authorization_code"]})).await;
+    let unregistered =
+        service(&app, "order-service", json!({"grant_types": ["authorization_code"], "token_exchange_scope": ""}))
+            .await;
     let refused = act(&app, &unregistered, &ada.access, "cart").await;
     assert_eq!((refused.status, refused.error()), (400, "unauthorized_client"));
     let wrong = Application { secret: "wrong".to_owned(), ..stranger };
@@ -104,7 +110,8 @@ async fn a_strangers_client_gets_no_wider_scope_than_its_user_gave(app: App) {
     let mut browser = Browser::default();
     browser.sign_in(&app, &ada, PASSWORD).await;
     // The user's token is its own, with one word of scope.
-    let client = Application::register(&app, json!({"grant_types": ["authorization_code", GRANT]})).await;
+    let metadata = json!({"grant_types": ["authorization_code", GRANT], "token_exchange_scope": "cart orders"});
+    let client = Application::register(&app, metadata).await;
     let begun = client.begin(&[("scope", "openid cart")]);
     let code = begun.go(&app, &mut browser).await.query("code");
     let tokens = client.exchange(&app, &code, &begun.verifier).await.body;
@@ -113,11 +120,29 @@ async fn a_strangers_client_gets_no_wider_scope_than_its_user_gave(app: App) {
     // The same client, brought up to date as a stranger's.
     let stranger = json!({
         "client_id": client.id, "client_secret": client.secret, "grant_types": ["authorization_code", GRANT], "first_party": false,
+        "token_exchange_scope": "cart orders",
     });
     Application::register(&app, stranger).await;
     let refused = act(&app, &client, token, "orders").await;
     assert_eq!((refused.status, refused.error()), (400, "invalid_scope"));
     assert_eq!(claims(given(&act(&app, &client, token, "cart").await))["scope"], "cart");
+}
+
+async fn hl5_a_service_exchanges_for_what_it_is_there_for_alone(app: App) {
+    let ada = app.somebody().await;
+    // Its own users give it more: `account` is in its scope.
+    let orders = service(&app, "order-service", json!({"token_exchange_scope": "cart"})).await;
+    assert_eq!(claims(given(&act(&app, &orders, &ada.access, "cart").await))["scope"], "cart");
+    for wider in ["account", "cart account", "orders", "admin", "openid"] {
+        let refused = act(&app, &orders, &ada.access, wider).await;
+        assert_eq!((refused.status, refused.error()), (400, "invalid_scope"), "{wider}");
+    }
+    // Without a word it gets all that it may have.
+    let form = [("grant_type", GRANT), ("subject_token", ada.access.as_str()), ("subject_token_type", ACCESS_TOKEN)];
+    assert_eq!(claims(given(&orders.token(&app, &form).await))["scope"], "cart");
+    let nothing = service(&app, "cart-service", json!({"token_exchange_scope": ""})).await;
+    let refused = act(&app, &nothing, &ada.access, "cart").await;
+    assert_eq!((refused.status, refused.error()), (400, "invalid_scope"), "it is there for nothing");
 }
 
 async fn a_chain_names_all_who_acted_and_is_bounded(app: App) {

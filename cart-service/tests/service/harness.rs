@@ -147,6 +147,7 @@ impl Shop {
         let mut config = Config::read(&mut settings, Some(sessions.clone()));
         settings.finish().unwrap();
         config.single_sign_on.clock = clock.clone();
+        config.server.body_patience = Duration::from_secs(2);
         let running = cart_service::start(config).await.unwrap();
         let base = format!("http://{}", running.address());
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();

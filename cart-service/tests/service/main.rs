@@ -9,6 +9,7 @@ mod catalogue;
 mod checkouts;
 mod command;
 mod documents;
+mod every_route;
 mod guests;
 mod harness;
 mod pages;

@@ -69,20 +69,21 @@ impl Together {
 
     /// The services with pages, as the auth service knows them (RFC 7591).
     fn first_clients(&self) -> String {
-        let client = |service: Service, name: &str, url: &str, secret: &str, more: &str| {
+        const EXCHANGE: &str = r#","urn:ietf:params:oauth:grant-type:token-exchange""#;
+        let client = |service: Service, name: &str, url: &str, secret: &str, more: bool| {
+            let (grant, exchanges) = if more { (EXCHANGE, r#","token_exchange_scope":"cart""#) } else { ("", "") };
             format!(
                 r#"{{"client_id":"{}","client_secret":"{secret}","client_name":"{name}","first_party":true,
                 "redirect_uris":["{url}/callback"],"post_logout_redirect_uris":["{url}/logout/done"],
                 "backchannel_logout_uri":"{url}/backchannel-logout","backchannel_logout_session_required":true,
-                "grant_types":["authorization_code","refresh_token"{more}],"id_token_signed_response_alg":"ES256",
-                "scope":"openid profile email offline_access account cart orders"}}"#,
+                "grant_types":["authorization_code","refresh_token"{grant}],"id_token_signed_response_alg":"ES256",
+                "scope":"openid profile email offline_access account cart orders"{exchanges}}}"#,
                 service.program(),
             )
         };
-        let shop = client(Service::Cart, "Roam shop", &self.shop_url, &self.shop_client_secret, "");
+        let shop = client(Service::Cart, "Roam shop", &self.shop_url, &self.shop_client_secret, false);
         // It calls the cart service in its users' names.
-        let exchange = r#","urn:ietf:params:oauth:grant-type:token-exchange""#;
-        let orders = client(Service::Orders, "Roam orders", &self.orders_url, &self.orders_client_secret, exchange);
+        let orders = client(Service::Orders, "Roam orders", &self.orders_url, &self.orders_client_secret, true);
         format!("[{shop},{orders}]").replace('\n', "")
     }
 }

@@ -136,16 +136,11 @@ async fn one_trace_runs_from_the_gateway_through_order_to_cart() {
     world.platform.enter_by(Entrance::Gateway);
     let ada = shopper(&world).await;
 
+    // Whatever an outsider names, a trace begins at the gateway, whose own line names it: neither the flag nor the id is the
+    // outsider's to choose.
     let outside = Outside::new();
-    expect(201, place_order(&ada, &[("traceparent", &outside.traceparent("01"))]).await);
-    assert_goes_through(&collector.trace(&outside.trace, is_whole).await, &outside);
-
-    // Without a trace of the client's, it begins at the gateway, whose own line names it.
-    let placed = expect(201, {
-        let product = world.product(5).await;
-        expect(200, ada.add_to_cart(&product, 1).await);
-        place_order(&ada, &[]).await
-    });
+    let named = [("traceparent", outside.traceparent("00")), ("tracestate", "shop=1".to_owned())];
+    let placed = expect(201, place_order(&ada, &borrowed(&named)).await);
     let request_id = placed.header("x-request-id").to_owned();
     let said = world.platform.gateway().expect("a gateway").said();
     let line = said.lines().find(|line| line.contains(&request_id)).expect("the request's line");
@@ -153,8 +148,12 @@ async fn one_trace_runs_from_the_gateway_through_order_to_cart() {
     let trace = line["trace_id"].as_str().expect("a trace id");
     let spans = collector.trace(trace, is_whole).await;
     let order = only(&spans, "order-service", SpanKind::Server, "POST /orders");
-    assert!(!order.parent.is_empty(), "the gateway is the parent: {order:#?}");
-    assert_eq!(order.attribute("server.address"), Service::Orders.host());
+    assert!(!order.parent.is_empty() && order.parent != outside.span, "the gateway is the parent: {order:#?}");
+    assert_eq!((order.attribute("server.address"), order.state.as_str()), (Service::Orders.host(), ""));
+    assert_ne!(trace, outside.trace);
+    // What the order service calls by way of the gateway goes on in that trace.
+    let cart = only(&spans, "cart-service", SpanKind::Server, "POST /checkouts");
+    assert_eq!(cart.parent, only(&spans, "order-service", SpanKind::Client, "POST /checkouts").id);
     collector.assert_no_secret();
     world.finish();
 }

@@ -111,6 +111,7 @@ impl World {
         settings.finish().unwrap();
         let database = Database::open(&database_url, 4).await.unwrap();
         config.single_sign_on.clock = clock.clone();
+        config.server.body_patience = Duration::from_secs(2);
         config.payments = Some(Arc::new(FaultyProcessor {
             processor: TestPaymentProcessor::new(database.clone(), clock.clone()),
             faults: faults.clone(),

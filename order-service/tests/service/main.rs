@@ -9,6 +9,7 @@ mod command;
 mod crashes;
 mod deadlines;
 mod documents;
+mod every_route;
 mod fake_cart;
 mod faults;
 mod harness;

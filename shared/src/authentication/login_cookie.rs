@@ -9,9 +9,10 @@ use super::answer::set_with_answer;
 use super::challenge;
 use super::sealed_cookie::SealedCookie;
 use super::session_cookie::SessionCookie;
+use super::several_logins;
 use super::single_sign_on::SingleSignOn;
 use crate::problem::Problem;
-use crate::request::cookies_named;
+use crate::request::{cookies_named, has_more_cookies};
 use crate::session::{Session, Touched};
 use crate::token::{UserToken, VerifiedToken};
 
@@ -46,23 +47,48 @@ impl SingleSignOn {
     /// Whoever has a cookie of a live session, and marks that as seen. Other cookies are nobody's.
     ///
     /// # Errors
-    /// 403 `cross_site` for a change that another site's page asks for, 503 when the store does not answer.
+    /// 403 `cross_site` for a change that a page of none of our origins asks for, 400 `several_logins` for cookies of several
+    /// users, 503 when the store does not answer.
     pub async fn by_cookie(&self, request: &HttpRequest) -> Result<Option<VerifiedToken>, Problem> {
-        let (session, sealed) = match &self.0.cookie {
-            None => return Ok(None),
-            Some(LoginCookie::Opens(cookie)) => (self.opened(cookie, request).await?, None),
-            Some(LoginCookie::Holds(sealed)) => (self.held(sealed, request).await?, Some(sealed)),
-        };
-        let Some(mut session) = session else { return Ok(None) };
-        if !self.0.cookie.as_ref().is_some_and(|cookie| cookie.settings().at(request).may_speak_for(request)) {
-            let detail = "another site's page asked for this; a cookie does not speak for it";
-            return Err(Problem::forbidden("cross_site", detail));
+        let Some(cookie) = &self.0.cookie else { return Ok(None) };
+        let live = self.live(cookie, request).await?;
+        let settings = cookie.settings().at(request);
+        let several = || several_logins::several_logins(request, &settings.template());
+        // With more cookies than are looked at, nobody knows whose they are.
+        if !live.is_empty() && has_more_cookies(request.headers(), &settings.name) {
+            return Err(several());
         }
+        let only = several_logins::only_user(live, |session| session.user).map_err(|_| several())?;
+        let Some(mut session) = only else { return Ok(None) };
         let due = session.touch_is_due(self.0.clock.now());
-        if due && !self.see(request, &mut session, sealed).await? {
+        if due && !self.see(request, &mut session, cookie).await? {
             return Ok(None);
         }
         Ok(Some(VerifiedToken::User(Arc::new(UserToken::of_session(&session, self.0.cookie_scope.clone())))))
+    }
+
+    /// All live sessions that the request's cookies lead to, of whomever: for a sign-out, and for a sign-in that ends them.
+    ///
+    /// # Errors
+    /// 403 `cross_site` for a change that a page of none of our origins asks for, 503 when the store does not answer.
+    pub async fn all_by_cookie(&self, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
+        match &self.0.cookie {
+            Some(cookie) => self.live(cookie, request).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn live(&self, cookie: &LoginCookie, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
+        let settings = cookie.settings();
+        if settings.is_presented(request) && !settings.may_speak_for(request) {
+            tracing::info!(cookie = settings.name, "a change by a cookie is refused: no page of ours asks for it");
+            let detail = "a page of another origin asked for this; a cookie does not speak for it";
+            return Err(Problem::forbidden("cross_site", detail));
+        }
+        match cookie {
+            LoginCookie::Opens(cookie) => self.opened(cookie, request).await,
+            LoginCookie::Holds(sealed) => self.held(sealed, request).await,
+        }
     }
 
     /// The request's cookies of the login, as another service takes them that is called in the same name; none where the
@@ -75,39 +101,41 @@ impl SingleSignOn {
     }
 
     /// Marks a session as seen, in the store or in a new cookie. Answers whether it is still there.
-    async fn see(
-        &self,
-        request: &HttpRequest,
-        session: &mut Session,
-        sealed: Option<&SealedCookie>,
-    ) -> Result<bool, Problem> {
-        let Some(sealed) = sealed else { return Ok(self.0.sessions.touch(session.id).await? != Touched::Gone) };
+    async fn see(&self, request: &HttpRequest, session: &mut Session, cookie: &LoginCookie) -> Result<bool, Problem> {
+        let LoginCookie::Holds(sealed) = cookie else {
+            return Ok(self.0.sessions.touch(session.id).await? != Touched::Gone);
+        };
         session.last_seen_at = self.0.clock.now();
         set_with_answer(request, sealed.at(request).of(session)?)?;
         Ok(true)
     }
 
-    /// The live session that a cookie leads to.
-    async fn opened(&self, cookie: &SessionCookie, request: &HttpRequest) -> Result<Option<Session>, Problem> {
+    /// The live sessions that cookies lead to, each once.
+    async fn opened(&self, cookie: &SessionCookie, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
+        let mut found: Vec<Session> = Vec::new();
         for (id, secret) in cookie.presented(request) {
+            if found.iter().any(|session| session.id == id) {
+                continue;
+            }
             if let Some(session) = self.load(id).await?.filter(|session| session.is_opened_by(&secret))
                 && self.is_living(&session).await?
             {
-                return Ok(Some(session));
+                found.push(session);
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
-    /// The session that a cookie holds, unless it was ended, by itself or with its user's epoch.
-    async fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Result<Option<Session>, Problem> {
+    /// The sessions that cookies hold, unless they were ended, by themselves or with their user's epoch.
+    async fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
         let now = self.0.clock.now();
         let found = cookies_named(request.headers(), &sealed.cookie.name).filter_map(|text| sealed.open(text, now));
+        let mut living = Vec::new();
         for session in found {
             if self.is_living(&session).await? {
-                return Ok(Some(session));
+                living.push(session);
             }
         }
-        Ok(None)
+        Ok(living)
     }
 }

@@ -9,11 +9,13 @@ mod cookie_keys;
 mod credential;
 mod deny_list;
 mod login_cookie;
+mod page_origin;
 mod principal;
 mod sealed_cookie;
 mod session_cookie;
 #[cfg(feature = "redis")]
 mod settings;
+pub mod several_logins;
 mod single_sign_on;
 pub mod strategy;
 mod verdict;

@@ -1,17 +1,17 @@
-//! The session cookie: a session's id and a secret, of which the session keeps the hash alone. Owns the cookie's text, its
-//! settings, and whether a request comes from a page that may use it.
+//! The session cookie: a session's id and a secret, of which the session keeps the hash alone. Owns the cookie's text and its
+//! settings.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration as CookieAge;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::Method;
-use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::cookie_domain::{DomainPattern, is_ones_own};
+use super::page_origin;
 use crate::request::cookies_named;
 use crate::session::{Session, SessionId, cookie_attribute};
 
@@ -29,6 +29,9 @@ pub struct SessionCookie {
     pub path: String,
     pub secure: bool,
     pub same_site: SameSite,
+    /// The origins of the platform's pages, beside the one that a request is sent to: only those may change something by
+    /// this cookie. Each as browsers write it: `https://shop.example`.
+    pub origins: Vec<String>,
 }
 
 impl Default for SessionCookie {
@@ -40,6 +43,7 @@ impl Default for SessionCookie {
             path: "/".to_owned(),
             secure: false,
             same_site: SameSite::Lax,
+            origins: Vec::new(),
         }
     }
 }
@@ -102,6 +106,11 @@ impl SessionCookie {
         self.with_value(session, format!("{}.{secret}", session.id))
     }
 
+    /// As this service sets it, without a value.
+    pub(super) fn template(&self) -> Cookie<'static> {
+        self.build(self.domain.as_deref(), String::new(), CookieAge::ZERO)
+    }
+
     pub(super) fn with_value(&self, session: &Session, value: String) -> Cookie<'static> {
         let age = session.expires_at.since(session.created_at).as_secs();
         let age = CookieAge::seconds(i64::try_from(age).unwrap_or(i64::MAX));
@@ -144,30 +153,10 @@ impl SessionCookie {
         cookies_named(request.headers(), &self.name).any(|text| text.len() >= SHORTEST)
     }
 
-    /// Whether a cookie may speak for this request: one that changes something must not come from another site's page
-    /// (OWASP: cross-site request forgery). `SameSite` says the same to browsers that know it; this is for `SameSite=None`.
+    /// Whether this cookie may speak for the request. `SameSite` says much the same to browsers, but counts every host of a
+    /// site, and every port of localhost, as the same.
     pub(super) fn may_speak_for(&self, request: &HttpRequest) -> bool {
-        if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
-            return true;
-        }
-        let headers = request.headers();
-        match headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or("unreadable")) {
-            Some(site) => matches!(site, "same-origin" | "same-site" | "none"),
-            None => self.is_from_here(headers),
-        }
-    }
-
-    /// Whether the request's `Origin`, if it names one, is a host that shares the cookie.
-    fn is_from_here(&self, headers: &HeaderMap) -> bool {
-        let mut origins = headers.get_all(ORIGIN);
-        let (origin, more) = (origins.next(), origins.next());
-        let Some(origin) = origin.filter(|_| more.is_none()) else { return more.is_none() };
-        let origin = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
-        let Some(from) = origin.as_ref().and_then(Url::host_str) else { return false };
-        let to = host(headers);
-        let is_same = to.as_ref().and_then(Url::host_str) == Some(from);
-        let shares = |domain: &str| from == domain || from.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.'));
-        is_same || self.domain.as_deref().is_some_and(shares)
+        page_origin::may_change(request, &self.origins, self.secure)
     }
 }
 
@@ -251,29 +240,5 @@ mod tests {
         assert_eq!(forgotten.len(), 2, "{forgotten:?}");
         assert!(forgotten.iter().all(|text| text.starts_with("SESSIONID=;") && text.contains("Max-Age=0")));
         assert!(forgotten[0].contains("Domain=shop.test") && !forgotten[1].contains("Domain"), "{forgotten:?}");
-    }
-
-    #[test]
-    fn only_pages_that_share_the_cookie_may_change_something_by_it() {
-        let may = |cookie: &SessionCookie, pairs: &[(&'static str, &'static str)]| {
-            let request = TestRequest::post().insert_header(("host", "cart.shop.test:8080"));
-            let request = pairs.iter().fold(request, |request, pair| request.append_header(*pair));
-            cookie.may_speak_for(&request.to_http_request())
-        };
-        let (own, shared) = (SessionCookie::default(), shared_by("shop.test"));
-        assert!(may(&own, &[]), "no browser of today");
-        assert!(may(&own, &[("origin", "http://cart.shop.test:8080")]));
-        assert!(may(&shared, &[("origin", "http://orders.shop.test:8080")]));
-        for refused in [
-            &[("origin", "http://orders.shop.test:8080")][..],
-            &[("origin", "null")],
-            &[("origin", "http://cart.shop.test:8080"), ("origin", "http://evil.test")],
-            &[("sec-fetch-site", "cross-site"), ("origin", "http://cart.shop.test:8080")],
-        ] {
-            assert!(!may(&own, refused), "{refused:?}");
-        }
-        assert!(!may(&shared, &[("origin", "http://evilshop.test")]), "the end of a name is no parent domain");
-        let reading = TestRequest::get().insert_header(("sec-fetch-site", "cross-site")).to_http_request();
-        assert!(own.may_speak_for(&reading));
     }
 }

@@ -33,14 +33,15 @@ impl SingleSignOnConfig {
         if let Some(mistake) = strategy.refuses_separate_services().filter(|_| embedded.is_none()) {
             settings.mistake(mistake);
         }
+        let public_url = public_url(settings);
         Self {
             audience: audience.to_owned(),
             scope: None,
-            public_url: public_url(settings),
+            public_url: public_url.clone(),
             jwks_url: jwks_url(settings, &issuer),
             issuer,
             strategy,
-            session_cookie: SessionCookie::read(settings),
+            session_cookie: SessionCookie::read(settings).of_pages_at(public_url.as_deref()),
             cookie_keys: CookieKeys::read(settings, strategy),
             cookie_scope: BTreeSet::new(),
             shared_secret: SharedSecret::read(settings, strategy),
@@ -102,8 +103,9 @@ impl AttributeKeys {
 }
 
 impl SessionCookie {
-    /// Reads `SESSION_COOKIE_NAME`, `COOKIE_DOMAIN`, `COOKIE_DOMAIN_PATTERN`, `COOKIE_PATH`, `COOKIE_SECURE` and
-    /// `COOKIE_SAME_SITE`: the same at every service. Mistakes are kept in `settings`.
+    /// Reads `SESSION_COOKIE_NAME`, `COOKIE_DOMAIN`, `COOKIE_DOMAIN_PATTERN`, `COOKIE_PATH`, `COOKIE_SECURE`,
+    /// `COOKIE_SAME_SITE` and `COOKIE_ORIGINS`, and `ISSUER`, `SHOP_URL` and `ORDERS_URL`, whose pages may use it: the same
+    /// at every service. Mistakes are kept in `settings`.
     pub fn read(settings: &mut Settings) -> Self {
         let meaning = "the session cookie's name, where the strategy has one";
         let name: String = settings.or("SESSION_COOKIE_NAME", "SESSIONID", meaning);
@@ -120,12 +122,51 @@ impl SessionCookie {
             path: settings.or("COOKIE_PATH", "/", "the session cookie's path"),
             secure: settings.or("COOKIE_SECURE", "false", meaning),
             same_site: settings.or::<CrossSite>("COOKIE_SAME_SITE", "lax", "strict, lax or none").0,
+            origins: origins(settings),
         };
         for mistake in cookie.mistakes() {
             settings.mistake(mistake);
         }
         cookie
     }
+}
+
+impl SessionCookie {
+    /// Lets the pages of the service itself use it too, where browsers know it by that address.
+    fn of_pages_at(mut self, public_url: Option<&str>) -> Self {
+        self.origins.extend(public_url.and_then(origin));
+        self
+    }
+}
+
+/// The origins of the platform's own pages, and those that the operator names. Those that are left out are nobody's.
+fn origins(settings: &mut Settings) -> Vec<String> {
+    let meaning = "origins of other pages that may change something by the session cookie, with commas between: \
+                   https://app.shop.example";
+    let named: Vec<String> = settings.or("COOKIE_ORIGINS", "", meaning);
+    let mut origins = Vec::new();
+    for text in named {
+        match origin(&text).filter(|origin| text.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
+            Some(origin) => origins.push(origin),
+            None => settings.mistake(format!("COOKIE_ORIGINS: expected http(s)://HOST[:PORT], found {text:?}")),
+        }
+    }
+    for (name, meaning) in [
+        ("ISSUER", "the auth service's public address, as its tokens name it"),
+        ("SHOP_URL", "the shop's public address, for links on pages"),
+        ("ORDERS_URL", "the order service's public address, for links on pages"),
+    ] {
+        // Whoever needs it says what is wrong with it.
+        let told: Option<String> = settings.optional(name, meaning);
+        origins.extend(told.as_deref().and_then(origin));
+    }
+    origins
+}
+
+/// The origin of an address, as browsers write it.
+fn origin(address: &str) -> Option<String> {
+    let origin = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 impl Setting for DomainPattern {

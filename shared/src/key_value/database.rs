@@ -156,6 +156,18 @@ impl KeyValueStore for DatabaseKeyValueStore {
         Ok(Count { count: u64::try_from(count).unwrap_or(u64::MAX), ends_in: ends_at.since(now) })
     }
 
+    async fn uncount(&self, key: &Key) -> Result<(), StoreUnavailable> {
+        let uncounted = on_database!(&self.database, |pool| {
+            sqlx::query("UPDATE small_values SET count = count - 1 WHERE key = $1 AND count > 0 AND ends_at > $2")
+                .bind(counter_key(key))
+                .bind(self.clock.now())
+                .execute(pool)
+                .await
+                .map(drop)
+        });
+        uncounted.map_err(unavailable)
+    }
+
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable> {
         let removed = on_database!(&self.database, |pool| {
             sqlx::query("DELETE FROM small_values WHERE key IN ($1, $2)")

@@ -125,6 +125,17 @@ impl KeyValueStore for MemoryKeyValueStore {
         }))
     }
 
+    async fn uncount(&self, key: &Key) -> Result<(), StoreUnavailable> {
+        self.with(|state, _| {
+            if let Some(Entry { content: Content::Count(count), .. }) =
+                state.entries.get_mut(&(Kind::Counter, key.clone()))
+            {
+                *count = count.saturating_sub(1);
+            }
+        });
+        Ok(())
+    }
+
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable> {
         self.with(|state, _| {
             state.remove(Kind::Value, key);

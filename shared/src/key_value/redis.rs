@@ -59,6 +59,13 @@ ends = ends or now + ARGV[2]
 local count = (tonumber(before) or 0) + tonumber(ARGV[3])
 write(KEYS[1], string.format('%.0f', count), ends)
 return { count, ends - now }",
+    UNCOUNT = "
+local before, ends = read(KEYS[1])
+local count = tonumber(before) or 0
+if count > 0 then
+  write(KEYS[1], string.format('%.0f', count - 1), ends)
+end
+return 0",
 }
 
 fn value_key(key: &Key) -> String {
@@ -133,6 +140,10 @@ impl KeyValueStore for RedisKeyValueStore {
             .await;
         let (count, ends_in) = answer?;
         Ok(Count { count, ends_in: Duration::from_micros(ends_in) })
+    }
+
+    async fn uncount(&self, key: &Key) -> Result<(), StoreUnavailable> {
+        self.run(&UNCOUNT, &counter_key(key), |_| {}).await
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable> {

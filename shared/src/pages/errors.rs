@@ -9,6 +9,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, R
 use askama::Template;
 
 use super::{Page, Visit, visit};
+use crate::authentication::several_logins::SEVERAL_LOGINS;
 use crate::calls;
 use crate::problem::Problem;
 
@@ -21,6 +22,7 @@ struct ErrorPage<'a> {
     code: &'a str,
     request_id: Option<String>,
     offers_sign_in: bool,
+    offers_sign_out: bool,
 }
 
 /// Answers a refusal as a page where a browser asks for one, in an `App` with pages; everything else passes.
@@ -51,7 +53,9 @@ async fn greeting<B>(page: Page, response: &ServiceResponse<B>) -> Page {
     match visit {
         // The form that signs out goes on to the provider.
         Visit::SignedIn(_) => page.visited_by(visit).form_leads_to_account(),
-        Visit::Guest | Visit::Unknown => page.visited_by(visit),
+        // Also where several people are signed in, who are offered the sign-out.
+        Visit::Unknown => page.visited_by(visit).form_leads_to_account(),
+        Visit::Guest => page.visited_by(visit),
     }
 }
 
@@ -74,14 +78,16 @@ fn error_page(
 ) -> Result<actix_web::HttpResponse, Problem> {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(1);
     let (title, next) = words(page, status, code, seconds);
-    let offers_sign_in = status == StatusCode::UNAUTHORIZED;
-    page.answer(status, &ErrorPage { page, title, next, code, request_id: calls::request_id(), offers_sign_in })
+    let (offers_sign_in, offers_sign_out) = (status == StatusCode::UNAUTHORIZED, code == SEVERAL_LOGINS);
+    let request_id = calls::request_id();
+    page.answer(status, &ErrorPage { page, title, next, code, request_id, offers_sign_in, offers_sign_out })
 }
 
 fn words(page: &Page, status: StatusCode, code: &str, retry_after: u64) -> (&'static str, String) {
     let t = page.texts();
     let (title, next) = match (status.as_u16(), code) {
         (403, "invalid_csrf_token" | "cross_origin_request") => (t.form_expired(), t.form_expired_next()),
+        (400, SEVERAL_LOGINS) => (t.several_logins(), t.several_logins_next()),
         (400, "flow_over") => (t.sign_in_over(), t.sign_in_over_next()),
         (400 | 405 | 415 | 422, _) => (t.wrong_request(), t.wrong_request_next()),
         (401, _) => (t.sign_in_first(), t.sign_in_first_next()),

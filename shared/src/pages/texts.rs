@@ -73,6 +73,11 @@ texts! {
             en: "The link or the form was incomplete or changed on its way. Go back, reload the page, and try once more.",
             zh: "链接或表单不完整，或在传输途中被更改。请返回上一页，刷新后再试一次。"
         }
+        several_logins { en: "Several people are signed in here", zh: "此浏览器中有多个登录" }
+        several_logins_next {
+            en: "Your browser has sent the logins of several people at once, and one of them may have been planted. So nothing was done. Sign out, which ends all of them, and sign in again.",
+            zh: "您的浏览器同时发送了多个人的登录信息，其中可能有被他人植入的。因此未执行任何操作。请退出登录（将结束所有登录），然后重新登录。"
+        }
         sign_in_over { en: "This sign-in is over", zh: "本次登录已结束" }
         sign_in_over_next {
             en: "It took too long, was finished already, or was begun in another browser. Go back to where you came from, and sign in from there.",

@@ -42,14 +42,11 @@ impl Cookies {
 
     /// What the session cookie holds. `present` tells whether there was one at all.
     pub(super) fn session(&self, headers: &HeaderMap) -> Presented {
-        let mut found = Presented { present: false, content: None };
-        for (_, value) in pairs(headers).filter(|(name, _)| *name == self.session).take(TRIED) {
-            found.present = true;
-            if found.content.is_none() {
-                found.content = self.keys.open(&self.session, value);
-            }
-        }
-        found
+        let values: Vec<_> = pairs(headers).filter(|(name, _)| *name == self.session).take(TRIED + 1).collect();
+        let tried = values.iter().take(TRIED);
+        let mut contents: Vec<_> = tried.filter_map(|(_, value)| self.keys.open(&self.session, value)).collect();
+        contents.dedup();
+        Presented { present: !values.is_empty(), has_more: values.len() > TRIED, contents }
     }
 
     /// # Errors
@@ -116,7 +113,10 @@ impl Cookies {
 /// What a request brought under the session cookie's name.
 pub(super) struct Presented {
     pub(super) present: bool,
-    pub(super) content: Option<Vec<u8>>,
+    /// There are more cookies of the name than are looked at.
+    pub(super) has_more: bool,
+    /// What the cookies hold that are ours, in the order of the request.
+    pub(super) contents: Vec<Vec<u8>>,
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {

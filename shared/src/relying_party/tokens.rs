@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::provider::TokenResponse;
 use crate::clock::Timestamp;
-use crate::session::SessionId;
+use crate::session::{SessionId, UserId};
 
 /// In bytes; names and addresses that are longer are cut, for the cookie is small.
 const LONGEST_TEXT: usize = 96;
@@ -85,6 +85,18 @@ impl Tokens {
 
         let payload = URL_SAFE_NO_PAD.decode(self.access_token.split('.').nth(1)?).ok()?;
         serde_json::from_slice(&payload).ok().map(|Claims { sid }| sid)
+    }
+
+    /// The user whom the access token names, as [`Tokens::session`]. Tokens that name none are nobody's.
+    pub(super) fn user(&self) -> UserId {
+        #[derive(Deserialize)]
+        struct Claims {
+            sub: UserId,
+        }
+
+        let payload = self.access_token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        let claims = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+        claims.map_or(UserId(uuid::Uuid::nil()), |Claims { sub }| sub)
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {

@@ -12,12 +12,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use url::form_urlencoded;
 
+use super::cookies::Presented;
 use super::id_token::{self, CLOCK_SKEW, Expected};
 use super::own_pages::place_of;
 use super::provider::ProviderError;
 use super::refreshing::Outcome;
 use super::tokens::Tokens;
 use super::{Profile, RelyingParty};
+use crate::authentication::several_logins::{only_user, several_logins};
 use crate::authentication::{Caller, Principal, cannot_tell, set_with_answer};
 #[cfg(feature = "pages")]
 use crate::pages::{Greeter, Visit};
@@ -120,7 +122,7 @@ impl RelyingParty {
     /// Who visits, by the session cookie. Touches the network only where the access token has to be renewed.
     pub(super) async fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
         let presented = self.0.cookies.session(request.headers());
-        let Some(tokens) = presented.content.as_deref().and_then(Tokens::read) else {
+        let Some(tokens) = self.of_one_person(request, &presented)? else {
             // Not ours, of a key that is gone, or changed.
             if presented.present {
                 set_with_answer(request, self.0.cookies.forget_session())?;
@@ -137,6 +139,19 @@ impl RelyingParty {
             }
         }
         self.renew(request, tokens).await
+    }
+
+    /// The tokens of a request's cookies, where they are one person's.
+    fn of_one_person(&self, request: &HttpRequest, presented: &Presented) -> Result<Option<Tokens>, Problem> {
+        let several = || {
+            #[cfg(feature = "pages")]
+            Visit::Unknown.note(request);
+            several_logins(request, &self.0.cookies.forget_session())
+        };
+        let found = presented.contents.iter().filter_map(|content| Tokens::read(content));
+        let tokens = only_user(found, Tokens::user).map_err(|_| several())?;
+        // With more cookies than are looked at, nobody knows whose they are.
+        if tokens.is_some() && presented.has_more { Err(several()) } else { Ok(tokens) }
     }
 
     async fn renew(&self, request: &HttpRequest, tokens: Tokens) -> Result<Visitor, Problem> {
@@ -216,8 +231,9 @@ impl RelyingParty {
     /// Who visits, as far as it can be said without a new cookie.
     #[cfg(feature = "pages")]
     async fn seen(&self, request: &HttpRequest) -> Visit {
-        let content = self.0.cookies.session(request.headers()).content;
-        let Some(tokens) = content.as_deref().and_then(Tokens::read) else { return Visit::Guest };
+        let presented = self.0.cookies.session(request.headers());
+        let Ok(tokens) = self.of_one_person(request, &presented) else { return Visit::Unknown };
+        let Some(tokens) = tokens else { return Visit::Guest };
         match self.principal(&tokens.access_token).await {
             Ok(principal) if !self.0.logged_out.has(&principal) => Visit::SignedIn(tokens.profile.called()),
             Ok(_) => Visit::Guest,

@@ -1,6 +1,7 @@
 //! A service's listener. Owns what every service answers alike (health, readiness, metrics, API documents, unknown paths)
 //! and the graceful stop; knows no endpoint of a service.
 
+mod body;
 mod connection;
 mod documents;
 mod late;
@@ -22,6 +23,7 @@ use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service,
 use actix_web::dev::AppConfig;
 use actix_web::{App, Error, middleware, web};
 use anyhow::Context as _;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use utoipa_actix_web::AppExt as _;
@@ -33,6 +35,7 @@ pub use self::route::{ROUTE_COOKIE, Route};
 use crate::calls;
 use crate::config::Settings;
 use crate::pauses::Pauses;
+use crate::request::BODY_PATIENCE;
 use crate::telemetry;
 
 /// Where and as what a service listens.
@@ -47,12 +50,16 @@ pub struct ServerConfig {
     /// How long a stopping service still takes requests while it already says that it is not ready, so that the gateway
     /// turns away from it first.
     pub drain: Duration,
+    /// How long a request's body may take to arrive, whichever endpoint reads it.
+    pub body_patience: Duration,
+    /// Networks of the gateway and the services: a trace that others name is not gone on with.
+    pub trace_callers: Vec<IpNet>,
     /// What this node is called in the route cookie, where a gateway leads browsers by it.
     pub route: Option<Route>,
 }
 
 impl ServerConfig {
-    /// Reads `address_setting` and `DRAIN`.
+    /// Reads `address_setting`, `DRAIN` and `TRACE_CALLERS`.
     pub fn read(
         settings: &mut Settings,
         (name, description, version): (&'static str, &'static str, &'static str),
@@ -60,7 +67,10 @@ impl ServerConfig {
     ) -> Self {
         let address = settings.or(address_setting, default_address, "where the service listens");
         let meaning = "how long a stopping service still answers while it says that it is not ready";
-        Self { name, description, version, address, drain: settings.or("DRAIN", "0s", meaning), route: None }
+        let drain = settings.or("DRAIN", "0s", meaning);
+        let meaning = "networks of the gateway and the services, whose traceparent is gone on with";
+        let trace_callers = settings.or("TRACE_CALLERS", "127.0.0.0/8,::1", meaning);
+        Self { name, description, version, address, drain, body_patience: BODY_PATIENCE, trace_callers, route: None }
     }
 }
 
@@ -120,9 +130,10 @@ pub fn serve_on(
     // Pauses count from here on.
     Pauses::of_this_process();
     let closing = draining.clone();
+    let (body_patience, trace_callers) = (config.body_patience, config.trace_callers.clone());
     let application = move || {
         let route = route.clone();
-        let observer = Rc::new(observe::Observer::new(service, closing.clone()));
+        let observer = Rc::new(observe::Observer::new(service, closing.clone(), trace_callers.clone()));
         let (app, api) = App::new()
             .app_data(readiness.clone())
             .into_utoipa_app()
@@ -131,6 +142,7 @@ pub fn serve_on(
             .split_for_parts();
         let unknown = documents::unknown_path(&api);
         app.wrap(middleware::from_fn(crate::authentication::answer_with_cookies))
+            .wrap(middleware::from_fn(move |request, next| body::bound(body_patience, request, next)))
             .route("/healthz", web::get().to(readiness::healthz))
             .route("/healthz", web::head().to(readiness::healthz))
             .route("/readyz", web::get().to(readiness::readyz))

@@ -17,6 +17,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use ahash::RandomState;
+use ipnet::IpNet;
 use metrics::{Counter, Histogram};
 use opentelemetry::trace::{SpanContext, TraceId};
 use tracing::field::Empty;
@@ -37,6 +38,8 @@ pub(super) struct Observer {
     service: Arc<str>,
     /// Set while the service drains: clients are asked to come back on another connection.
     closing: Arc<AtomicBool>,
+    /// Whose traces go on here.
+    trace_callers: Vec<IpNet>,
     /// By method and path, where the route is the path: there are only so many.
     by_path: Endpoints,
     /// By method and route.
@@ -59,10 +62,11 @@ impl Endpoint {
 }
 
 impl Observer {
-    pub(super) fn new(service: &str, closing: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(service: &str, closing: Arc<AtomicBool>, trace_callers: Vec<IpNet>) -> Self {
         Self {
             service: service.into(),
             closing,
+            trace_callers,
             by_path: Endpoints::default(),
             by_route: Endpoints::default(),
             answered: RefCell::default(),
@@ -91,6 +95,14 @@ impl Observer {
         Rc::new(Endpoint { method, route, seconds: metrics::histogram!("roam_http_request_seconds", &labels) })
     }
 
+    /// The trace that a request came in, by the word of the gateway or a service. A stranger's word would decide what is
+    /// recorded, by its flag and by the trace's id.
+    fn incoming(&self, request: &ServiceRequest) -> Option<SpanContext> {
+        let caller = request.peer_addr()?.ip().to_canonical();
+        let is_ours = self.trace_callers.iter().any(|network| network.contains(&caller));
+        if is_ours { calls::incoming(request.headers()) } else { None }
+    }
+
     fn count(&self, status: StatusCode) {
         let mut answered = self.answered.borrow_mut();
         let counter = answered.entry(status).or_insert_with(|| {
@@ -110,7 +122,7 @@ pub(super) async fn observe(
     let endpoint = observer.endpoint(&request);
     let request_id = request_id(request.headers());
     let (arrival, _answering) = Peer::of(request.conn_data()).arrives();
-    let (mut cause, line) = begin(&observer.service, &endpoint, &request, &request_id);
+    let (mut cause, line) = begin(&observer, &endpoint, &request, &request_id);
     cause.arrival = may_change_something(request.method()).then(|| Arc::new(arrival));
     let span = cause.span.clone();
     let answer = async {
@@ -138,8 +150,14 @@ pub(super) async fn observe(
 }
 
 /// The request as the cause of what is done for it, with its span in the trace; and the span of its log lines.
-fn begin(service: &Arc<str>, endpoint: &Endpoint, request: &ServiceRequest, request_id: &HeaderValue) -> (Cause, Span) {
-    let incoming = calls::incoming(request.headers());
+fn begin(
+    observer: &Observer,
+    endpoint: &Endpoint,
+    request: &ServiceRequest,
+    request_id: &HeaderValue,
+) -> (Cause, Span) {
+    let service = &observer.service;
+    let incoming = observer.incoming(request);
     let span = server_span(service, endpoint, request);
     if let Some(incoming) = &incoming {
         calls::continue_in(&span, incoming);
@@ -224,6 +242,37 @@ fn common_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
     for (name, value) in [(header::REFERRER_POLICY, "no-referrer"), (header::CACHE_CONTROL, "no-store")] {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn hl4_only_the_platforms_own_traces_are_gone_on_with() {
+        let networks = ["10.1.0.0/16", "127.0.0.0/8", "::1/128"].map(|text| text.parse().expect("a network"));
+        let observer = Observer::new("test", Arc::default(), networks.to_vec());
+        let incoming = |peer: Option<&str>| {
+            let request = TestRequest::default()
+                .insert_header(("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+                // What a caller says of itself is no proof.
+                .insert_header(("x-forwarded-for", "10.1.0.1"));
+            let request = match peer {
+                Some(peer) => request.peer_addr(peer.parse().expect("an address")),
+                None => request,
+            };
+            observer.incoming(&request.to_srv_request())
+        };
+        for ours in ["10.1.2.3:4711", "127.0.0.1:4711", "[::1]:4711", "[::ffff:10.1.2.3]:4711"] {
+            let context = incoming(Some(ours)).unwrap_or_else(|| panic!("{ours} is not believed"));
+            assert!(context.is_sampled() && context.trace_id().to_string().starts_with("4bf9"), "{ours}");
+        }
+        for stranger in [Some("192.0.2.1:4711"), Some("10.2.0.1:4711"), Some("[2001:db8::1]:4711"), None] {
+            assert!(incoming(stranger).is_none(), "{stranger:?} decides what is recorded");
         }
     }
 }

@@ -1,15 +1,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, get, post, web};
+use futures_util::StreamExt as _;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::{Readiness, Running, ServerConfig, serve};
 use crate::problem::Problem;
-use crate::request::Json;
+use crate::request::{Json, body_error};
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,17 @@ async fn show() -> HttpResponse {
 #[post("/lines/{id}")]
 async fn add(line: Json<Line>) -> HttpResponse {
     HttpResponse::Ok().json(line.0.quantity)
+}
+
+/// Reads its body as actix does, without a thought of time.
+#[utoipa::path(responses((status = 200)))]
+#[post("/raw")]
+async fn raw(mut payload: web::Payload) -> Result<HttpResponse, Problem> {
+    let mut length = 0;
+    while let Some(chunk) = payload.next().await {
+        length += chunk.map_err(|error| body_error(&error))?.len();
+    }
+    Ok(HttpResponse::Ok().body(length.to_string()))
 }
 
 #[utoipa::path(responses((status = 200)))]
@@ -71,11 +85,13 @@ impl Service {
             version: "1.0.0",
             address: "127.0.0.1:0".parse().expect("an address"),
             drain: Duration::ZERO,
+            body_patience: Duration::from_millis(200),
+            trace_callers: Vec::new(),
             route: None,
         };
         let data = entered.clone();
         let running = serve(&config, readiness, move |config| {
-            config.app_data(data.clone()).service(show).service(add).service(slow).service(work);
+            config.app_data(data.clone()).service(show).service(add).service(raw).service(slow).service(work);
         });
         Self { running: running.expect("a free port"), entered, database_is_there }
     }
@@ -137,6 +153,48 @@ async fn a_body_too_large_or_of_another_type_is_refused() {
     let unknown = post("application/json; charset=utf-8", r#"{"quantity":1,"price":0}"#.to_owned()).await;
     let problem: Value = unknown.expect("an answer").json().await.expect("a problem");
     assert_eq!(problem["errors"][0]["pointer"], "/price");
+}
+
+#[tokio::test]
+async fn hl3_a_body_ends_when_its_time_is_over_however_it_is_read() {
+    let service = Service::start();
+    let address = service.running.address();
+    for (path, drips) in [("/lines/7", false), ("/lines/7", true), ("/raw", false), ("/raw", true)] {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.expect("the head is sent");
+        let (mut reading, mut writing) = stream.into_split();
+        let begun = Instant::now();
+        // Whoever sends a byte now and then is not quicker.
+        let dripping = async {
+            while drips && writing.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut answer = [0; 12];
+        let answered = async { reading.read_exact(&mut answer).await.map(drop) };
+        let answered = tokio::time::timeout(Duration::from_secs(5), async {
+            tokio::select! {
+                answered = answered => answered,
+                () = dripping => Ok(()),
+            }
+        });
+        answered.await.unwrap_or_else(|_| panic!("{path} still waits")).expect("an answer");
+        assert!(begun.elapsed() >= Duration::from_millis(200), "{path}: the time was not over");
+        assert_eq!(&answer, b"HTTP/1.1 408", "{path} {drips}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_has_a_size_however_it_is_read() {
+    let service = Service::start();
+    let answer = Client::new().post(service.url("/raw")).body("x".repeat(70_000)).send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = Client::new().post(service.url("/raw")).body("x".repeat(60_000)).send().await.expect("an answer");
+    assert_eq!(answer.text().await.expect("a body"), "60000");
 }
 
 #[tokio::test]

@@ -69,6 +69,9 @@ contract! {
     two_hundred_counts_at_once_are_all_counted
     a_window_ends_after_its_first_count
     amounts_add_up_and_nought_only_looks
+    what_is_taken_back_is_counted_again_and_moves_no_window
+    a_counter_never_falls_below_nought
+    two_hundred_counts_taken_back_at_once_are_all_taken_back
     values_and_counters_do_not_meet
     purposes_and_subjects_do_not_meet
     a_removed_key_may_be_claimed_again
@@ -170,6 +173,45 @@ async fn amounts_add_up_and_nought_only_looks(subject: Subject) {
     assert_eq!(count(u64::MAX).await, 1_000_024 + (1 << 32), "what is too much counts as much");
     subject.clock.advance(TTL);
     assert_eq!(count(7).await, 7);
+}
+
+async fn what_is_taken_back_is_counted_again_and_moves_no_window(subject: Subject) {
+    for _ in 0..3 {
+        subject.store.count(&key("k"), TTL).await.unwrap();
+    }
+    subject.clock.advance(TTL / 2);
+    subject.store.uncount(&key("k")).await.unwrap();
+    let again = subject.store.count(&key("k"), TTL).await.unwrap();
+    assert_eq!(again.count, 3);
+    assert!(again.ends_in <= TTL / 2 && again.ends_in > TTL / 2 - Duration::from_secs(60), "{again:?}");
+    subject.store.put(&key("k"), b"value", TTL).await.unwrap();
+    subject.store.uncount(&key("k")).await.unwrap();
+    assert_eq!(subject.store.get(&key("k")).await.unwrap().unwrap(), b"value", "a value is no counter");
+    subject.clock.advance(TTL / 2);
+    subject.store.uncount(&key("k")).await.unwrap();
+    let next = subject.store.count(&key("k"), TTL).await.unwrap();
+    assert_eq!((next.count, next.ends_in), (1, TTL), "nothing is taken back from a window that has ended");
+}
+
+async fn a_counter_never_falls_below_nought(subject: Subject) {
+    subject.store.uncount(&key("k")).await.unwrap();
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 1, "an absent one stays absent");
+    for _ in 0..3 {
+        subject.store.uncount(&key("k")).await.unwrap();
+    }
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 1);
+}
+
+async fn two_hundred_counts_taken_back_at_once_are_all_taken_back(subject: Subject) {
+    for _ in 0..201 {
+        subject.store.count(&key("k"), TTL).await.unwrap();
+    }
+    let taken_back = (0..200).map(|_| {
+        let store = subject.store.clone();
+        tokio::spawn(async move { store.uncount(&key("k")).await.unwrap() })
+    });
+    join_all(taken_back).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(subject.store.count(&key("k"), TTL).await.unwrap().count, 2);
 }
 
 async fn values_and_counters_do_not_meet(subject: Subject) {

@@ -22,6 +22,7 @@ enum Verb {
     Get { key: u8 },
     Take { key: u8 },
     Count { key: u8, amount: u64, steps: u32 },
+    Uncount { key: u8 },
     Remove { key: u8 },
     Move { steps: u32 },
 }
@@ -34,6 +35,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         3 => key.clone().prop_map(|key| Verb::Get { key }),
         2 => key.clone().prop_map(|key| Verb::Take { key }),
         4 => (key.clone(), 0..2000_u64, steps.clone()).prop_map(|(key, amount, steps)| Verb::Count { key, amount, steps }),
+        2 => key.clone().prop_map(|key| Verb::Uncount { key }),
         1 => key.prop_map(|key| Verb::Remove { key }),
         3 => steps.prop_map(|steps| Verb::Move { steps }),
     ]
@@ -53,6 +55,7 @@ async fn act(store: &dyn KeyValueStore, run: uuid::Uuid, verb: &Verb) -> String 
             let count = store.count_by(&key(*k), *amount, ttl(*steps)).await.unwrap();
             format!("{} for {} steps", count.count, count.ends_in.as_secs().div_ceil(STEP.as_secs()))
         }
+        Verb::Uncount { key: k } => format!("{:?}", store.uncount(&key(*k)).await.unwrap()),
         Verb::Remove { key: k } => format!("{:?}", store.remove(&key(*k)).await.unwrap()),
         Verb::Move { .. } => String::new(),
     }

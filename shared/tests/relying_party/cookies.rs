@@ -1,8 +1,10 @@
 //! The cookies: who may see and send them, and what becomes of those that are not ours.
 
 use secrecy::SecretString;
+use serde_json::json;
 use shared::relying_party::CookieKeys;
 
+use crate::browser::Browser;
 use crate::rig::Service;
 
 fn key(seed: u8) -> String {
@@ -108,4 +110,52 @@ async fn another_services_cookie_does_not_open_under_the_same_key() {
     visitor.cookies.lock().insert("gift-service_session".to_owned(), cookie);
     assert!(!visitor.is_signed_in().await);
     assert_eq!(other.provider.refreshes(), 0, "it was opened");
+}
+
+const SESSION: &str = "wish-service_session";
+
+/// A browser with the cookie of one beside that of another, who has planted it.
+fn planted(victim: &Browser, attacker: &Browser) -> Browser {
+    let both = victim.copy();
+    let (own, other) = (victim.cookies.lock()[SESSION].clone(), attacker.cookies.lock()[SESSION].clone());
+    both.cookies.lock().insert(SESSION.to_owned(), format!("{other}; {SESSION}={own}"));
+    both
+}
+
+#[actix_web::test]
+async fn hl2_cookies_of_two_people_are_nobodys_and_a_sign_out_ends_both() {
+    let service = Service::start().await;
+    let (victim, attacker) = (service.signed_in().await, service.signed_in().await);
+    let both = planted(&victim, &attacker);
+    for path in ["/", "/mine", "/pay/7", "/session"] {
+        let answer = both.copy().open(path).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("several_logins")), "{path}");
+    }
+    let answer = both.copy().send(both.post("/wish")).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    // What others may have set is taken back with the answer; the service's own cookie stays.
+    let taken_back = answer.set_cookies();
+    assert!(taken_back.iter().any(|cookie| cookie.contains("Path=/wish")), "{taken_back:?}");
+    assert!(
+        !taken_back.iter().any(|cookie| cookie.ends_with("Path=/") || cookie.contains("Path=/;")),
+        "{taken_back:?}"
+    );
+    assert!(victim.is_signed_in().await && attacker.is_signed_in().await, "nothing was done");
+    // The same person twice is one person.
+    assert!(planted(&victim, &victim).is_signed_in().await);
+    let answer = both.send(both.post("/logout")).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert!(!answer.location().contains("id_token_hint"), "the provider asks: {}", answer.location());
+    assert_eq!(service.provider.state.revoked.lock().len(), 2, "both refresh tokens are taken back");
+}
+
+#[actix_web::test]
+async fn hl2_more_cookies_than_are_looked_at_are_nobodys() {
+    let service = Service::start().await;
+    let (victim, attacker) = (service.signed_in().await, service.signed_in().await);
+    let (own, other) = (victim.cookies.lock()[SESSION].clone(), attacker.cookies.lock()[SESSION].clone());
+    let many = format!("{other}; {SESSION}=1; {SESSION}=2; {SESSION}=3; {SESSION}={own}");
+    victim.cookies.lock().insert(SESSION.to_owned(), many);
+    let answer = victim.open("/mine").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("several_logins")));
 }

@@ -80,6 +80,7 @@ pub(in crate::endpoints) async fn submit(
         let code = Field::new(form.user_code).error(t.unknown_device_code());
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again(String::new(), code));
     };
+    service.throttle.user_code_exists(user.id).await?;
     match form.decision {
         Some(decision) => decide(&service, &origin, &page, waiting, BrowserSession { session, user }, decision).await,
         None => {

@@ -1,7 +1,7 @@
 //! Changing one's password.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use super::texts::AuthTexts;
 use crate::AuthService;
 use crate::accounts;
 use crate::endpoints::origin::Origin;
+use crate::known_browser::KnownBrowser;
 use crate::password::{NewPassword, Password};
 use crate::storage::users::User;
 
@@ -48,6 +49,15 @@ impl<'a> PasswordPage<'a> {
         }
         current.zip(new.ok())
     }
+
+    fn refuse(mut self, page: &Page, problem: Problem) -> Result<HttpResponse, Problem> {
+        if problem.code() == "wrong_password" {
+            self.current.error = Some(self.t.wrong_password().to_owned());
+        } else {
+            self.alert = self.t.refusal(&problem).ok_or_else(|| problem.clone())?;
+        }
+        page.refuse(&problem, &self)
+    }
 }
 
 pub(in crate::endpoints) async fn show(
@@ -65,6 +75,7 @@ pub(in crate::endpoints) struct PasswordForm {
 
 pub(in crate::endpoints) async fn submit(
     service: web::Data<AuthService>,
+    http: HttpRequest,
     origin: Origin,
     Member { page, user, session }: Member,
     HtmlForm(form): HtmlForm<PasswordForm>,
@@ -74,13 +85,12 @@ pub(in crate::endpoints) async fn submit(
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
     };
     let by = origin.of_user(user.id);
-    if let Err(problem) = accounts::set_own_password(&service, user.clone(), session.id, current, new, &by).await {
-        if problem.code() == "wrong_password" {
-            again.current.error = Some(again.t.wrong_password().to_owned());
-        } else {
-            again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?;
-        }
-        return page.refuse(&problem, &again);
-    }
-    Ok(page.see_other("/account/password?done=changed"))
+    let changed = match accounts::set_own_password(&service, user.clone(), session.id, current, new, &by).await {
+        Ok(changed) => changed,
+        Err(problem) => return again.refuse(&page, problem),
+    };
+    let mut answer = page.see_other("/account/password?done=changed");
+    let device = KnownBrowser::of(&service, &http).learns(&service, &changed);
+    answer.add_cookie(&device).map_err(Problem::internal)?;
+    Ok(answer)
 }

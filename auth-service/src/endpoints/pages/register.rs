@@ -9,7 +9,7 @@ use shared::pages::{Field, HtmlForm, Page};
 use shared::problem::Problem;
 use shared::request::Query;
 
-use super::sign_in::signed_in;
+use super::sign_in::{known_browser, signed_in};
 use super::texts::AuthTexts;
 use super::way::{Way, WayQuery};
 use crate::AuthService;
@@ -91,16 +91,20 @@ pub(in crate::endpoints) async fn submit(
     let Some((email, name, password)) = again.read(&form.password) else {
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
     };
+    // Before the account is made: a browser with the logins of several people makes none.
+    let current = browser_session::find(&service, &http).await?;
     if let Err(problem) = accounts::register(&service, email.clone(), password.clone(), name, origin.address).await {
         if problem.code() == "email_taken" {
             again.email.error = Some(again.t.email_taken().to_owned());
+        } else if problem.code() == "look_alike" {
+            again.email.error = Some(again.t.look_alike_email().to_owned());
         } else {
             again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?;
         }
         return page.refuse(&problem, &again);
     }
-    let attempt = Attempt { email, password: password.into(), device: origin.device(None), address: origin.address };
-    let current = browser_session::find(&service, &http).await?;
-    let (_, cookie) = browser_session::sign_in(&service, attempt, current).await?;
-    signed_in(&page, &way, &cookie)
+    let (browser, device) = (known_browser(&service, &http, current.as_ref()), origin.device(None));
+    let attempt = Attempt { email, password: password.into(), device, address: origin.address, browser };
+    let (user, cookie) = browser_session::sign_in(&service, &attempt, current).await?;
+    signed_in(&page, &way, [cookie, attempt.device_cookie(&service, &user)])
 }

@@ -16,6 +16,7 @@ use crate::AuthService;
 use crate::browser_session::{self, BrowserSession};
 use crate::email::Email;
 use crate::endpoints::origin::Origin;
+use crate::known_browser::KnownBrowser;
 use crate::password::Password;
 use crate::sign_in::Attempt;
 
@@ -85,9 +86,10 @@ pub(in crate::endpoints) async fn submit(
     let Some((email, password)) = again.read(&form.password) else {
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
     };
-    let attempt = Attempt { email, password, device: origin.device(None), address: origin.address };
-    match browser_session::sign_in(&service, attempt, current).await {
-        Ok((_, cookie)) => signed_in(&page, &way, &cookie),
+    let browser = known_browser(&service, &http, current.as_ref());
+    let attempt = Attempt { email, password, device: origin.device(None), address: origin.address, browser };
+    match browser_session::sign_in(&service, &attempt, current).await {
+        Ok((user, cookie)) => signed_in(&page, &way, [cookie, attempt.device_cookie(&service, &user)]),
         Err(problem) => {
             again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?;
             page.refuse(&problem, &again)
@@ -95,10 +97,22 @@ pub(in crate::endpoints) async fn submit(
     }
 }
 
+/// By its device cookie, and by the one who is signed in already.
+pub(super) fn known_browser(
+    service: &AuthService,
+    http: &HttpRequest,
+    current: Option<&BrowserSession>,
+) -> KnownBrowser {
+    let session = current.map(|current| (current.user.id, current.session.id));
+    KnownBrowser::of(service, http).in_sessions(session)
+}
+
 /// The browser goes on, signed in.
-pub(super) fn signed_in(page: &Page, way: &Way, cookie: &Cookie<'_>) -> Result<HttpResponse, Problem> {
+pub(super) fn signed_in(page: &Page, way: &Way, cookies: [Cookie<'_>; 2]) -> Result<HttpResponse, Problem> {
     let mut answer = page.see_other(&way.next());
-    answer.add_cookie(cookie).map_err(Problem::internal)?;
+    for cookie in cookies {
+        answer.add_cookie(&cookie).map_err(Problem::internal)?;
+    }
     Ok(answer)
 }
 

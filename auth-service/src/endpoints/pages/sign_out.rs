@@ -24,7 +24,7 @@ pub(in crate::endpoints) async fn submit(
     page: Page,
     HtmlForm(NoFields {}): HtmlForm<NoFields>,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(current) = browser_session::find(&service, &http).await? {
+    for current in browser_session::find_all(&service, &http).await? {
         end_session::end(&service, current.session.id, EndReason::Logout, &origin.of_user(current.user.id)).await?;
     }
     let mut answer = page.see_other("/signed-out");

@@ -28,6 +28,10 @@ texts! {
             en: "There is an account with this address already. Sign in instead, or use another address.",
             zh: "该邮箱已注册。请直接登录，或使用其他邮箱。"
         }
+        look_alike_email {
+            en: "Use letters of one script before the @ and in each part after it: this address could be taken for another.",
+            zh: "“@” 之前以及之后的每一部分请只使用同一种文字的字母：该地址容易与其他地址混淆。"
+        }
         password_missing { en: "Enter your password.", zh: "请输入密码。" }
         password_too_short { en: "This is too short: use at least 8 characters.", zh: "密码过短，请至少使用 8 个字符。" }
         password_too_long { en: "This is too long: use at most 1,024 bytes.", zh: "密码过长，最多 1,024 字节。" }

@@ -89,10 +89,12 @@ fn actor(client: &Client, subject: &UserToken) -> Result<Actor, OAuthError> {
     Ok(actor)
 }
 
-/// What was asked for, within what the client may have; a stranger's client also within what the user gave it.
+/// What was asked for, within what the client may exchange for, which is less than what its own users may give it; a
+/// stranger's client also within what the user gave it.
 fn scope(request: &TokenRequest<'_>, subject: &UserToken) -> Result<Words, OAuthError> {
     let client = &request.client;
-    let may: Words = client.scope().iter().map(String::as_str).collect();
+    let exchanged = &client.metadata.token_exchange_scope;
+    let may: Words = client.scope().iter().filter(|word| exchanged.contains(word)).map(String::as_str).collect();
     let mut may = may.within(&request.service.api_scopes.words());
     if !client.first_party {
         may = may.within(&subject.scope.iter().map(String::as_str).collect());

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use serde_json::json;
 
 #[cfg(feature = "pages")]
@@ -13,6 +13,7 @@ use crate::problem::Problem;
 use crate::relying_party::own_pages::{Came, came};
 use crate::relying_party::tokens::Tokens;
 use crate::relying_party::{RelyingParty, logout_token};
+use crate::request::read_body_in_time;
 use crate::return_to::ReturnTo;
 
 /// What the `state` of a sign-out is sealed for.
@@ -38,10 +39,12 @@ pub(super) async fn begin(
     check_form(&request, payload).await?;
     let query = Parameters::read(request.query_string().as_bytes())?;
     let return_to: ReturnTo = query.get("return_to").and_then(|text| text.parse().ok()).unwrap_or_default();
-    let kept = relying_party.0.cookies.session(request.headers()).content;
-    let location = match kept.as_deref().and_then(Tokens::read) {
-        Some(tokens) => relying_party.sign_out(&tokens, &return_to).await?,
-        None => return_to.to_string(),
+    let kept = relying_party.0.cookies.session(request.headers()).contents;
+    // Of several people's cookies one may be planted: all of them are signed out.
+    let kept: Vec<Tokens> = kept.iter().filter_map(|content| Tokens::read(content)).collect();
+    let location = match kept.is_empty() {
+        false => relying_party.sign_out(&kept, &return_to).await?,
+        true => return_to.to_string(),
     };
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut response = if accept.contains("application/json") { HttpResponse::Ok() } else { see_other(&location) };
@@ -74,16 +77,19 @@ async fn check_form(_request: &HttpRequest, _payload: web::Payload) -> Result<()
 }
 
 impl RelyingParty {
-    /// Takes the refresh token back; answers where the browser ends the session itself.
-    async fn sign_out(&self, tokens: &Tokens, return_to: &ReturnTo) -> Result<String, Problem> {
+    /// Takes the refresh tokens back; answers where the browser ends the session itself. Where it does not say whose that is,
+    /// the provider asks the person.
+    async fn sign_out(&self, kept: &[Tokens], return_to: &ReturnTo) -> Result<String, Problem> {
         let metadata = self.0.provider.metadata().await?;
-        if let Some(refresh_token) = &tokens.refresh_token {
+        for refresh_token in kept.iter().filter_map(|tokens| tokens.refresh_token.as_ref()) {
             self.0.provider.revoke(refresh_token).await?;
         }
         let Some(mut location) = metadata.end_session_endpoint else { return Ok(return_to.to_string()) };
+        if let [tokens] = kept {
+            location.query_pairs_mut().append_pair("id_token_hint", &tokens.id_token);
+        }
         location
             .query_pairs_mut()
-            .append_pair("id_token_hint", &tokens.id_token)
             .append_pair("client_id", &self.0.config.client_id)
             .append_pair("post_logout_redirect_uri", &self.public("/logout/done"))
             .append_pair("state", &self.0.cookies.seal_text(STATE, return_to.as_str()));
@@ -106,13 +112,20 @@ pub(super) async fn finish(
 /// The provider tells that a session, or all of a user, has ended (OpenID Connect Back-Channel Logout, section 2.8).
 ///
 /// # Errors
-/// 400 `invalid_request` for anything that is no good logout token.
+/// 400 `invalid_request` for anything that is no good logout token; 408 and 413 for a body that is late or too large.
 pub(super) async fn hear(
     relying_party: web::Data<RelyingParty>,
     request: HttpRequest,
-    body: Result<web::Bytes, actix_web::Error>,
+    payload: web::Payload,
 ) -> HttpResponse {
-    match relying_party.take_in(&request, body).await {
+    let body = match read_body_in_time(&mut payload.into_inner()).await {
+        Ok(body) => body,
+        Err(problem) => {
+            tracing::warn!(%problem, "a logout token is refused");
+            return problem.error_response();
+        }
+    };
+    match relying_party.take_in(&request, &body).await {
         Ok(()) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).finish(),
         Err(why) => {
             tracing::warn!(%why, "a logout token is refused");
@@ -123,15 +136,17 @@ pub(super) async fn hear(
 }
 
 impl RelyingParty {
-    async fn take_in(&self, request: &HttpRequest, body: Result<web::Bytes, actix_web::Error>) -> Result<(), String> {
+    async fn take_in(&self, request: &HttpRequest, body: &[u8]) -> Result<(), String> {
         let content_type =
             request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err("it is not sent as a form".to_owned());
         }
-        let body = body.ok().filter(|body| body.len() <= MAX_FORM).ok_or("it is too large, or ended early")?;
-        let form = Parameters::read(&body).map_err(|_| "a parameter is given twice")?;
+        if body.len() > MAX_FORM {
+            return Err("it is too large".to_owned());
+        }
+        let form = Parameters::read(body).map_err(|_| "a parameter is given twice")?;
         let token = form.get("logout_token").ok_or("there is no logout_token")?;
         let (keys, now) = (self.0.single_sign_on.keys(), self.clock().now());
         let client = (self.0.config.issuer.as_str(), self.0.config.client_id.as_str());
