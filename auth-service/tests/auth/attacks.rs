@@ -11,9 +11,10 @@ fn listed() -> BTreeSet<String> {
     numbers.map(|(number, _)| number.to_lowercase()).collect()
 }
 
+/// `b8`, `c16`, or `hc1`: one letter, or `h` and one more, before the digits.
 fn is_number(word: &str) -> bool {
-    word.strip_prefix(['b', 'c'])
-        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()))
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    letters.len() < word.len() && (["b", "c"].contains(&letters) || (letters.len() == 2 && letters.starts_with('h')))
 }
 
 /// The numbers that tests' names begin with: `b10_and_b11_…` has two.
@@ -36,8 +37,9 @@ fn tested(folder: &Path, numbers: &mut BTreeSet<String>) {
 fn each_attack_of_the_list_has_a_test_of_its_number() {
     let expected: BTreeSet<String> =
         (1..=25).map(|number| format!("b{number}")).chain((1..=22).map(|number| format!("c{number}"))).collect();
-    assert_eq!(listed(), expected, "the list");
+    let listed = listed();
+    assert!(listed.is_superset(&expected) && listed.iter().all(|it| is_number(it)), "the list: {listed:?}");
     let mut found = BTreeSet::new();
     tested(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut found);
-    assert_eq!(found, expected, "the tests");
+    assert_eq!(found, listed, "the tests");
 }

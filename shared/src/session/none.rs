@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    ClientGrant, Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session,
-    SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+    ClientGrant, Created, EndReason, FeedPosition, Granted, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation,
+    Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::key_value::{Key, KeyValueStore};
@@ -124,8 +124,8 @@ impl SessionStore for NoSessionStore {
         Ok(Rotation::Gone)
     }
 
-    async fn grant(&self, _id: SessionId, _client: &str) -> Result<Option<Session>, StoreUnavailable> {
-        Ok(None)
+    async fn grant(&self, _id: SessionId, _client: &str) -> Result<Granted, StoreUnavailable> {
+        Ok(Granted::Gone)
     }
 
     async fn end_grant(&self, _id: SessionId, _client: &str) -> Result<(), StoreUnavailable> {

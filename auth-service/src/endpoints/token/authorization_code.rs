@@ -15,6 +15,11 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         key: *bound_to,
     };
     let code = codes::redeem(service, form.required("code")?, &presented, by).await?;
+    // What the client has changed since must not make its code worth more.
+    let is_unproved = client.is_public() && code.code_challenge.is_none();
+    if is_unproved || client.redirect_uri(&code.redirect_uri).is_none() {
+        return Err(OAuthError::invalid_grant());
+    }
     let new = NewTokens {
         grant: code.grant,
         session: code.session,
@@ -24,6 +29,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         scope: code.scope,
         nonce: code.nonce,
         claims: code.claims,
+        epoch: code.epoch,
     };
     give(request, new).await
 }

@@ -18,6 +18,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         scope: allowed.scope,
         nonce: None,
         claims: RequestedClaims::default(),
+        epoch: allowed.epoch,
     };
     give(request, new).await
 }

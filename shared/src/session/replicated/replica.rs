@@ -11,8 +11,8 @@ use super::wire::{Change, Record, written};
 use crate::clock::{Clock, Timestamp};
 use crate::session::table::Table;
 use crate::session::{
-    ClientGrant, Created, FEED_MARGIN, NewSession, Revoked, Rotation, Session, SessionId, SessionLimit, Touched,
-    UserId, Written,
+    ClientGrant, Created, FEED_MARGIN, Granted, NewSession, Revoked, Rotation, Session, SessionId, SessionLimit,
+    Touched, UserId, Written,
 };
 
 /// So long the end of a session is kept whose expiry no node here knows: a partition may hide it.
@@ -148,12 +148,12 @@ impl Replica {
         rotation
     }
 
-    pub(super) fn grant(&mut self, id: SessionId, client: &str) -> Option<Session> {
+    pub(super) fn grant(&mut self, id: SessionId, client: &str) -> Granted {
         let stamp = self.clock.next();
         let before = self.clients_of(id);
-        let session = self.table.grant(id, client, stamp.at());
+        let granted = self.table.grant(id, client, stamp.at());
         self.tell_clients(id, &before, stamp);
-        session
+        granted
     }
 
     pub(super) fn end_grant(&mut self, id: SessionId, client: &str) {
