@@ -124,13 +124,14 @@ pub async fn begin(service: &AuthService, new: NewGrant, by: &By) -> Result<Opti
         end_row(service, &grant, EndOfGrant::NotGiven).await?;
         return Ok(None);
     };
-    // Now that the grant is there to be ended: a withdrawal from here on finds it.
-    if new.epoch.is_over(service, grant.user_id, &grant.client_id).await? {
+    // Now that the grant is there to be ended: whoever ends it from here on finds it, also in the session.
+    if new.epoch.is_over(service, grant.user_id, &grant.client_id).await?
+        || !make_room(service, &grant, &session, by).await?
+    {
         tracing::info!(client = grant.client_id, user = %grant.user_id, "what was allowed is over: the grant is not given");
         end(service, &grant, EndOfGrant::NotGiven, by).await?;
         return Ok(None);
     }
-    make_room(service, &grant, &session, by).await?;
     let detail = format!("{}: {}", grant.client_id, grant.scope);
     let entry = Entry::done(Act::Grant, by).subject(grant.user_id).session(new.session).detail(detail);
     service.record(&entry).await?;
@@ -138,19 +139,23 @@ pub async fn begin(service: &AuthService, new: NewGrant, by: &By) -> Result<Opti
 }
 
 /// Ends what is one too many beside a grant that has begun. Each that begins looks once it can be seen: of several at once,
-/// the last sees all.
-async fn make_room(service: &AuthService, new: &Grant, session: &Session, by: &By) -> Result<(), Problem> {
+/// the last sees all. `false` when the new one has ended meanwhile itself.
+async fn make_room(service: &AuthService, new: &Grant, session: &Session, by: &By) -> Result<bool, Problem> {
     let open = grants::open_of_session(&service.database, session.id).await?;
+    if open.iter().all(|grant| grant.id != new.id) {
+        return Ok(false);
+    }
+    // Of a family that was never rotated, all who look at once see the same moment in its row.
     let used_at = |grant: &Grant| {
-        let family = session.clients.get(&grant.id.to_string());
-        family.map_or(grant.created_at, |family| family.rotated_at)
+        let rotated = session.clients.get(&grant.id.to_string()).filter(|family| family.generation > 1);
+        rotated.map_or(grant.created_at, |family| family.rotated_at)
     };
     let held = open.iter().map(|it| room::Held { id: it.id, client: &it.client_id, used_at: used_at(it) }).collect();
     let excess = room::to_make(held, new.id);
     for grant in open.iter().filter(|grant| excess.contains(&grant.id)) {
         end(service, grant, EndOfGrant::MadeRoom, by).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Ends one grant: its refresh token, its access tokens, its row.
@@ -161,6 +166,8 @@ pub async fn end(service: &AuthService, grant: &Grant, why: EndOfGrant, by: &By)
     service.sessions.end_grant(grant.session.0, &grant.id.to_string()).await?;
     service.sessions.revoke_token(grant.user_id, grant.id.number()).await?;
     if end_row(service, grant, why).await? {
+        // One that was about to begin may have got its refresh token between the first step and the row's end.
+        service.sessions.end_grant(grant.session.0, &grant.id.to_string()).await?;
         let detail = format!("{}: {}", grant.client_id, why.as_str());
         let entry = Entry::done(Act::EndGrant, by).subject(grant.user_id).session(grant.session.0).detail(detail);
         service.record_or_log(&entry).await;

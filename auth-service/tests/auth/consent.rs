@@ -350,8 +350,8 @@ async fn hc2_a_decision_counts_for_what_was_shown_alone(app: App) {
 }
 
 async fn hc2_a_device_gets_what_was_shown_alone(app: App) {
-    let (mut browser, _) = signed_in(&app).await;
     for (what, change) in changes() {
+        let (mut browser, _) = signed_in(&app).await;
         let mut client = OnItsOwn::register(&app, json!({"scope": "openid email cart"})).await;
         let device = begin_device(&app, &client.application, &[("scope", "openid email cart")]).await;
         client.change(&app, json!({"scope": "openid"})).await;
@@ -369,6 +369,7 @@ async fn hc2_a_device_gets_what_was_shown_alone(app: App) {
         assert_eq!(tokens["scope"], if wide { "cart email openid" } else { "openid" }, "{what}");
     }
     // It widens after the decision: what was allowed was one word.
+    let (mut browser, _) = signed_in(&app).await;
     let mut client = OnItsOwn::register(&app, json!({"scope": "openid email cart"})).await;
     let device = begin_device(&app, &client.application, &[("scope", "openid email cart")]).await;
     client.change(&app, json!({"scope": "openid"})).await;
@@ -813,11 +814,18 @@ async fn hc6_many_at_once_leave_as_many_as_may_be(app: App) {
     }
     let exchanges = codes.iter().map(|(code, verifier)| greedy.exchange(&app, code, verifier));
     let answers = crate::harness::all(exchanges).await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
-    assert_eq!(open_of(&app, &session, &greedy.id).await.len(), MOST_OF_CLIENT);
+    assert!(answers.iter().all(|answer| answer.status == 200 || answer.error() == "invalid_grant"));
+    let left = open_of(&app, &session, &greedy.id).await.len();
+    // Each spares itself: one more may end than must.
+    assert!((MOST_OF_CLIENT - 1..=MOST_OF_CLIENT).contains(&left), "{left} are left");
+    let mut good = 0;
+    for tokens in answers.iter().filter(|answer| answer.status == 200) {
+        let refreshed = greedy.refresh(&app, tokens.body["refresh_token"].as_str().unwrap()).await;
+        good += usize::from(refreshed.status == 200);
+    }
+    assert_eq!(good, left, "who has tokens of one that is left, and nobody else, goes on");
     let kept = app.service.sessions.load(session.parse().unwrap()).await.unwrap().unwrap();
-    // Those of both clients, and the platform's own.
-    assert_eq!(kept.clients.len(), MOST_OF_CLIENT + 2);
+    assert_eq!(kept.clients.len(), left + 2, "and nothing else is kept, but for the other client and the platform");
     assert_eq!(other.refresh(&app, others["refresh_token"].as_str().unwrap()).await.status, 200);
 }
 
