@@ -23,8 +23,8 @@ const PAGE: i64 = 100;
 
 #[derive(Subcommand)]
 pub(crate) enum ClientCommand {
-    /// Make a client. The standard input is its metadata (RFC 7591) as JSON, with client_id, first_party and disabled
-    /// where they are wanted. A secret, where it needs one, is made up and printed.
+    /// Make a client. The standard input is its metadata (RFC 7591) as JSON, with client_id, first_party, approved and
+    /// disabled where they are wanted. A secret, where it needs one, is made up and printed.
     Create,
     /// Print all clients.
     List,
@@ -32,6 +32,8 @@ pub(crate) enum ClientCommand {
     Show { id: String },
     /// Give a client the metadata on the standard input; what is left out there gets its default.
     Update { id: String },
+    /// Vouch for a client that registered itself, as it is now: browsers are sent to it without a page in between.
+    Approve { id: String },
     /// Make a new secret up and print it; the old one is worth nothing from then on.
     RotateSecret { id: String },
     /// Remove a client.
@@ -63,6 +65,9 @@ pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> any
             let changed = ChangedClient::read(&id, given()?)?;
             let client = registry::replace(service, &id, changed.decided, changed.new_secret, &by).await;
             print(&AdministeredClient::from(client.map_err(failure)?))
+        }
+        ClientCommand::Approve { id } => {
+            print(&AdministeredClient::from(registry::approve(service, &id, &by).await.map_err(failure)?))
         }
         ClientCommand::RotateSecret { id } => {
             print(&AdministeredClient::from(registry::rotate_secret(service, &id, &by).await.map_err(failure)?))

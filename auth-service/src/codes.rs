@@ -15,6 +15,7 @@ use shared::token::Thumbprint;
 
 use crate::AuthService;
 use crate::authorization::claims::RequestedClaims;
+use crate::consent_epoch::ConsentEpoch;
 use crate::grants;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
@@ -45,6 +46,8 @@ pub struct Code {
     /// The key that the tokens must be bound to (RFC 9449, section 10).
     pub dpop_jkt: Option<String>,
     pub auth_time: Timestamp,
+    #[serde(default)]
+    pub epoch: ConsentEpoch,
 }
 
 /// A random text of 256 bits, as codes and one-time ids are.

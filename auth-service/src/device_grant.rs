@@ -11,14 +11,17 @@ use shared::problem::Problem;
 use shared::session::{SessionId, UserId};
 
 use crate::AuthService;
+use crate::authorization::shown::{self, Asked as Shown};
 use crate::browser_session::BrowserSession;
 use crate::clients::{self, Client};
 use crate::codes::random_text;
+use crate::consent_epoch::ConsentEpoch;
 use crate::grants;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 use crate::small_values::Payer;
 use crate::storage::grants::GrantId;
+use crate::storage::users::User;
 
 /// How long the person may take.
 pub const TTL: Duration = Duration::from_secs(10 * 60);
@@ -43,7 +46,18 @@ struct Asked {
 enum Answer {
     Pending,
     Denied,
-    Allowed { session: SessionId, user: UserId, auth_time: Timestamp },
+    Allowed {
+        session: SessionId,
+        user: UserId,
+        auth_time: Timestamp,
+        /// What the person saw and allowed: what the client was asked for may be more.
+        #[serde(default)]
+        scope: Words,
+        #[serde(default)]
+        audiences: Words,
+        #[serde(default)]
+        epoch: ConsentEpoch,
+    },
 }
 
 /// What the device shows, and what it asks with.
@@ -57,6 +71,7 @@ pub struct Begun {
 pub struct Waiting {
     pub client: Client,
     pub scope: Words,
+    pub audiences: Words,
     asked: Asked,
     device_hash: Vec<u8>,
 }
@@ -68,6 +83,15 @@ pub struct Allowed {
     pub user: UserId,
     pub scope: Words,
     pub audiences: Words,
+    pub epoch: ConsentEpoch,
+}
+
+impl Waiting {
+    /// The digest of what a page shows to the user.
+    pub fn shown_to(&self, user: &User) -> String {
+        let asked = Shown { words: &self.scope, audiences: &self.audiences, redirect_uri: None };
+        shown::digest(&self.client, asked, user)
+    }
 }
 
 /// By the device's code, or by what stands for it where the person's code leads.
@@ -154,10 +178,11 @@ pub async fn waiting(service: &AuthService, typed: &str) -> Result<Option<Waitin
     }
     let Some(client) = clients::find(service, &asked.client_id).await? else { return Ok(None) };
     let left = grants::left(service, &client, &asked.scope, &asked.audiences);
-    Ok(left.map(|(scope, _)| Waiting { client, scope, asked, device_hash }))
+    Ok(left.map(|(scope, audiences)| Waiting { client, scope, audiences, asked, device_hash }))
 }
 
-/// The person lets the device in, or refuses. A code is answered once.
+/// The person lets the device in, with what they were shown and in the epoch of that moment, or refuses. A code is answered
+/// once.
 ///
 /// # Errors
 /// 503 when the key-value store does not answer.
@@ -165,16 +190,18 @@ pub async fn answer(
     service: &AuthService,
     waiting: Waiting,
     by: &BrowserSession,
-    allowed: bool,
+    allowed: Option<ConsentEpoch>,
 ) -> Result<(), Problem> {
-    let Waiting { mut asked, device_hash, .. } = waiting;
+    let Waiting { mut asked, device_hash, scope, audiences, .. } = waiting;
     // Of two answers at once, the one that takes the code counts.
     if service.key_values.take(&user_key(&asked.user_code)).await?.is_none() {
         return Ok(());
     }
-    let (session, user) = (by.session.id, by.user.id);
-    asked.answer =
-        if allowed { Answer::Allowed { session, user, auth_time: by.session.auth_time() } } else { Answer::Denied };
+    let (session, user, auth_time) = (by.session.id, by.user.id, by.session.auth_time());
+    asked.answer = match allowed {
+        Some(epoch) => Answer::Allowed { session, user, auth_time, scope, audiences, epoch },
+        None => Answer::Denied,
+    };
     store(service, &device_hash, &asked, &Payer::User(user)).await
 }
 
@@ -197,9 +224,8 @@ pub async fn poll(service: &AuthService, client: &Client, device_code: &str) -> 
     match asked.answer {
         Answer::Pending => Err(OAuthError::new("authorization_pending", "the person has not answered yet")),
         Answer::Denied => Err(OAuthError::new("access_denied", "the person has refused")),
-        Answer::Allowed { session, user, .. } => {
-            let Asked { grant, scope, audiences, .. } = asked;
-            Ok(Allowed { grant, session, user, scope, audiences })
+        Answer::Allowed { session, user, scope, audiences, epoch, .. } => {
+            Ok(Allowed { grant: asked.grant, session, user, scope, audiences, epoch })
         }
     }
 }

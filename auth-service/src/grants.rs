@@ -2,12 +2,15 @@
 //! token rotates no more; in the feed, so that its access tokens are refused everywhere; in SQL, last, where word is left
 //! for a client that does not know of it yet. What ends with its session is [`end_session`](crate::end_session)'s.
 
+pub mod room;
+
 use shared::problem::Problem;
-use shared::session::{SessionId, UserId};
+use shared::session::{Granted, Session, SessionId, UserId};
 
 use crate::AuthService;
 use crate::back_channel;
-use crate::clients::Client;
+use crate::clients::{Client, is_client_id};
+use crate::consent_epoch::ConsentEpoch;
 use crate::end_session::{self, LOOK_EVERY};
 use crate::scopes::Words;
 use crate::storage::audit::{Act, By, Entry};
@@ -31,6 +34,8 @@ pub struct NewGrant {
     pub dpop_jkt: Option<String>,
     /// Whether refresh tokens come with it.
     pub refreshable: bool,
+    /// In which the person has allowed it.
+    pub epoch: ConsentEpoch,
 }
 
 /// Why a grant ends before its session does.
@@ -46,6 +51,8 @@ pub enum EndOfGrant {
     ClientRemoved,
     /// The user has taken the consent back.
     ConsentWithdrawn,
+    /// A newer grant took its place: see [`room`].
+    MadeRoom,
 }
 
 impl EndOfGrant {
@@ -56,13 +63,19 @@ impl EndOfGrant {
             Self::RevokedByClient => "revoked_by_client",
             Self::ClientRemoved => "client_removed",
             Self::ConsentWithdrawn => "consent_withdrawn",
+            Self::MadeRoom => "made_room",
         }
     }
 
     /// Whether the client is signed out too. It is not for the misuse of one code: whoever found an old one could sign
-    /// people out.
-    const fn is_told(self) -> bool {
-        matches!(self, Self::ClientRemoved | Self::ConsentWithdrawn)
+    /// people out. Where a grant made room it is only with its last one, for word of it is word of the whole session, and
+    /// would sign the person out of what has just begun.
+    const fn is_told(self, has_others: bool) -> bool {
+        match self {
+            Self::ClientRemoved | Self::ConsentWithdrawn => true,
+            Self::MadeRoom => !has_others,
+            Self::CodeReused | Self::NotGiven | Self::RevokedByClient => false,
+        }
     }
 }
 
@@ -75,15 +88,12 @@ pub fn left(service: &AuthService, client: &Client, scope: &Words, audiences: &W
     has_something.then_some((scope, left))
 }
 
-/// Begins a grant in a live session: `None` when the session has ended.
+/// Begins a grant in a live session: `None` when the session has ended, or what the person had allowed is over. What is one too
+/// many makes room.
 ///
 /// # Errors
 /// 503 when something needed does not answer: then nothing was given.
-pub async fn begin(
-    service: &AuthService,
-    new: NewGrant,
-    by: &By,
-) -> Result<Option<(Grant, shared::session::Session)>, Problem> {
+pub async fn begin(service: &AuthService, new: NewGrant, by: &By) -> Result<Option<(Grant, Session)>, Problem> {
     let grant = Grant {
         id: new.id,
         session: StoredSession(new.session),
@@ -99,7 +109,14 @@ pub async fn begin(
     // The row comes first: whoever ends the session from here on finds it, and tells the client.
     grants::insert(&service.database, &grant, grant.created_at + LOOK_EVERY).await?;
     let session = if new.refreshable {
-        service.sessions.grant(new.session, &grant.id.to_string()).await?
+        match service.sessions.grant(new.session, &grant.id.to_string()).await? {
+            Granted::Begun(session) => Some(session),
+            Granted::Gone => None,
+            Granted::Full => {
+                tracing::warn!(session = %new.session, client = grant.client_id, "a session has too many grants for another");
+                None
+            }
+        }
     } else {
         service.sessions.load(new.session).await?
     };
@@ -107,10 +124,38 @@ pub async fn begin(
         end_row(service, &grant, EndOfGrant::NotGiven).await?;
         return Ok(None);
     };
+    // Now that the grant is there to be ended: whoever ends it from here on finds it, also in the session.
+    if new.epoch.is_over(service, grant.user_id, &grant.client_id).await?
+        || !make_room(service, &grant, &session, by).await?
+    {
+        tracing::info!(client = grant.client_id, user = %grant.user_id, "what was allowed is over: the grant is not given");
+        end(service, &grant, EndOfGrant::NotGiven, by).await?;
+        return Ok(None);
+    }
     let detail = format!("{}: {}", grant.client_id, grant.scope);
     let entry = Entry::done(Act::Grant, by).subject(grant.user_id).session(new.session).detail(detail);
     service.record(&entry).await?;
     Ok(Some((grant, session)))
+}
+
+/// Ends what is one too many beside a grant that has begun. Each that begins looks once it can be seen: of several at once,
+/// the last sees all. `false` when the new one has ended meanwhile itself.
+async fn make_room(service: &AuthService, new: &Grant, session: &Session, by: &By) -> Result<bool, Problem> {
+    let open = grants::open_of_session(&service.database, session.id).await?;
+    if open.iter().all(|grant| grant.id != new.id) {
+        return Ok(false);
+    }
+    // Of a family that was never rotated, all who look at once see the same moment in its row.
+    let used_at = |grant: &Grant| {
+        let rotated = session.clients.get(&grant.id.to_string()).filter(|family| family.generation > 1);
+        rotated.map_or(grant.created_at, |family| family.rotated_at)
+    };
+    let held = open.iter().map(|it| room::Held { id: it.id, client: &it.client_id, used_at: used_at(it) }).collect();
+    let excess = room::to_make(held, new.id);
+    for grant in open.iter().filter(|grant| excess.contains(&grant.id)) {
+        end(service, grant, EndOfGrant::MadeRoom, by).await?;
+    }
+    Ok(true)
 }
 
 /// Ends one grant: its refresh token, its access tokens, its row.
@@ -121,6 +166,8 @@ pub async fn end(service: &AuthService, grant: &Grant, why: EndOfGrant, by: &By)
     service.sessions.end_grant(grant.session.0, &grant.id.to_string()).await?;
     end_session::revoke_token(service, grant.user_id, grant.id.number(), by).await?;
     if end_row(service, grant, why).await? {
+        // One that was about to begin may have got its refresh token between the first step and the row's end.
+        service.sessions.end_grant(grant.session.0, &grant.id.to_string()).await?;
         let detail = format!("{}: {}", grant.client_id, why.as_str());
         let entry = Entry::done(Act::EndGrant, by).subject(grant.user_id).session(grant.session.0).detail(detail);
         service.record_or_log(&entry).await;
@@ -136,7 +183,8 @@ async fn end_row(service: &AuthService, grant: &Grant, why: EndOfGrant) -> Resul
         return Ok(false);
     }
     let mut has_word = false;
-    if why.is_told()
+    let others = grants::has_others(&mut transaction, grant).await?;
+    if why.is_told(others)
         && let Some(client) = clients::by_id_in(&mut transaction, &grant.client_id).await?
     {
         let (session, user) = (grant.session.0, grant.user_id);
@@ -165,13 +213,13 @@ pub async fn end_of_client(service: &AuthService, client: &str, by: &By) -> Resu
     }
 }
 
-/// A user takes a client's consent back: what it was given ends, it is told, and it must ask again. `false` when it had
-/// none.
+/// A user takes a client's consent back: what it was given ends, also what it was answered and has not fetched; it is told,
+/// and it must ask again. `false` when it had none.
 ///
 /// # Errors
 /// 503 when something needed does not answer; to try again goes on.
 pub async fn withdraw(service: &AuthService, user: UserId, client: &str, by: &By) -> Result<bool, Problem> {
-    let had_consent = consents::remove(&service.database, user, client).await?;
+    let had_consent = withdraw_consent(service, user, client).await?;
     let mut had_grant = false;
     for grant in grants::open_of_user(&service.database, user).await? {
         if grant.client_id == client {
@@ -180,4 +228,16 @@ pub async fn withdraw(service: &AuthService, user: UserId, client: &str, by: &By
         }
     }
     Ok(had_consent || had_grant)
+}
+
+/// The consent's own part, before its grants: what begins from here on is refused, what has begun is found.
+async fn withdraw_consent(service: &AuthService, user: UserId, client: &str) -> Result<bool, Problem> {
+    let mut transaction = service.database.begin().await?;
+    // A withdrawal leaves a row behind: nobody leaves any for clients that are made up.
+    if !is_client_id(client) || clients::by_id_in(&mut transaction, client).await?.is_none() {
+        return Ok(false);
+    }
+    let had_consent = consents::withdraw(&mut transaction, user, client).await?;
+    transaction.commit().await?;
+    Ok(had_consent)
 }

@@ -12,6 +12,7 @@ pub mod client_authentication;
 pub mod clients;
 pub mod codes;
 mod config;
+pub mod consent_epoch;
 pub mod device;
 pub mod device_grant;
 pub mod email;

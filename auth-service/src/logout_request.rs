@@ -19,6 +19,9 @@ pub struct LogoutRequest {
     vouched: Option<Vouched>,
     /// What it wants to be called; for the person who is asked.
     pub client_name: Option<String>,
+    /// Which application it is: it may have changed or gone since.
+    #[serde(default)]
+    client_id: Option<String>,
     /// An address that is registered for the application.
     return_to: Option<String>,
     state: Option<String>,
@@ -84,10 +87,23 @@ impl LogoutRequest {
             vouched,
             client_name: client
                 .map(|it| it.metadata.client_name.as_ref().map_or(&*it.id, |name| name.as_str()).to_owned()),
+            client_id: client.map(|client| client.id.clone()),
             return_to: return_to.map(|uri| uri.as_str().to_owned()),
             state: state.map(str::to_owned),
             ui_locales: form.get("ui_locales").filter(|text| text.len() <= LONGEST_LOCALES).map(str::to_owned),
         })
+    }
+
+    /// Which application it is from, where that is known.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
+    }
+
+    /// The same, as far as the application may ask for it by now: an address that is not registered any more is left out.
+    pub fn left(mut self, client: Option<&Client>) -> Self {
+        let is_registered = |uri: &String| client.is_some_and(|it| it.post_logout_redirect_uri(uri).is_some());
+        self.return_to = self.return_to.filter(is_registered);
+        self
     }
 
     /// Only the very session that the application was given an ID token in ends without a question.
@@ -127,6 +143,8 @@ mod tests {
             secret_hash: None,
             registration_token_hash: None,
             first_party: false,
+            approved: true,
+            epoch: 0,
             created_at: shared::clock::Timestamp::from_seconds(1),
             disabled_at: None,
         }
@@ -175,6 +193,18 @@ mod tests {
             assert!(LogoutRequest::read(&asked, Sender::Vouched(&client, &hint)).is_err(), "{odd}");
             assert!(LogoutRequest::read(&asked, Sender::Named(&client)).is_err(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_browser_returns_to_no_address_that_is_registered_no_more() {
+        let (mut client, hint) = (client(), hint());
+        let asked = form(&[("post_logout_redirect_uri", HOME)]);
+        let request = LogoutRequest::read(&asked, Sender::Vouched(&client, &hint)).expect("a request");
+        assert_eq!(request.client_id(), Some("shop"));
+        assert_eq!(request.clone().left(Some(&client)).returns_to(true), Some((HOME, None)));
+        assert_eq!(request.clone().left(None).returns_to(true), None, "the application is gone");
+        client.metadata.post_logout_redirect_uris.clear();
+        assert_eq!(request.left(Some(&client)).returns_to(true), None);
     }
 
     #[test]

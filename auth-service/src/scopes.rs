@@ -46,6 +46,11 @@ impl Words {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
+    /// Those that are not in `other`.
+    pub fn without(&self, other: &Self) -> Self {
+        Self(self.0.difference(&other.0).cloned().collect())
+    }
+
     /// Those that are in either.
     pub fn with(&self, other: &Self) -> Self {
         Self(self.0.union(&other.0).cloned().collect())
@@ -145,6 +150,7 @@ mod tests {
         let (one, two) = (Words::split("cart orders"), Words::split("orders cart account"));
         assert!(one.is_within(&two) && !two.is_within(&one) && !Words::split("order").is_within(&two));
         assert_eq!(two.within(&one).to_string(), "cart orders");
+        assert_eq!(two.without(&one).to_string(), "account");
         assert_eq!(Words::split("b a b").with(&Words::split("c")).to_string(), "a b c");
     }
 

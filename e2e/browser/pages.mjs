@@ -81,6 +81,11 @@ async function pages() {
   await see(`${ask}&prompt=select_account`, 'select-account');
   await see(`${ask}&prompt=consent`, 'consent');
   await see(`${ask}&prompt=login`, 'confirm');
+  const unapproved = new URL(ask);
+  unapproved.searchParams.set('client_id', given.unapproved_id);
+  unapproved.searchParams.set('scope', 'nothing-of-the-kind');
+  await see(`${unapproved}`, 'leave');
+  await see(`${unapproved}&response_mode=form_post`, 'leave-by-form');
   completed('on the way to a client');
 
   // Nobody listens at the client's address: the browser's request is what counts.

@@ -4,7 +4,7 @@ use shared::clock::Timestamp;
 use shared::session::UserId;
 
 use super::request::AuthorizationRequest;
-use crate::scopes::{OFFLINE_ACCESS, Words};
+use crate::scopes::Words;
 
 /// Who is signed in in the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +43,21 @@ impl Step {
     }
 }
 
-/// `allowed` is what the user has allowed the client before; `None` for one of the platform's own, which asks for nothing.
+/// What counts of that which the user has allowed the client before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before<'a> {
+    /// It is one of the platform's own, which asks for nothing.
+    Own,
+    Allowed(&'a Words),
+    /// Nothing: any program on the user's machine could say to be the client (RFC 8252, section 8.6).
+    Unassured,
+}
+
 pub fn next(
     request: &AuthorizationRequest,
     progress: Progress,
     signed_in: Option<SignedIn>,
-    allowed: Option<&Words>,
+    before: Before<'_>,
 ) -> Step {
     let Some(signed_in) = signed_in else {
         return if request.prompt.create { Step::Register } else { Step::SignIn };
@@ -60,7 +69,7 @@ pub fn next(
     if request.prompt.select_account && !progress.has_selected_account && !signed_in_since {
         return Step::SelectAccount;
     }
-    if needs_consent(request, allowed) && !progress.has_consented {
+    if needs_consent(request, before) && !progress.has_consented {
         return Step::Consent;
     }
     Step::Answer
@@ -75,16 +84,19 @@ fn is_recent(request: &AuthorizationRequest, progress: Progress, signed_in: Sign
     young_enough && (signed_in_since || !request.prompt.login)
 }
 
-fn needs_consent(request: &AuthorizationRequest, allowed: Option<&Words>) -> bool {
-    let Some(allowed) = allowed else { return false };
-    let asks_anew = request.prompt.consent || (request.scope.has(OFFLINE_ACCESS) && !allowed.has(OFFLINE_ACCESS));
-    asks_anew || !request.scope.is_within(allowed)
+fn needs_consent(request: &AuthorizationRequest, before: Before<'_>) -> bool {
+    match before {
+        Before::Own => false,
+        Before::Allowed(allowed) => request.prompt.consent || !request.asked().is_within(allowed),
+        Before::Unassured => true,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::claims::RequestedClaims;
     use super::super::request::{Prompt, ResponseMode, ReturnAddress};
     use super::*;
 
@@ -127,48 +139,48 @@ mod tests {
 
     #[test]
     fn nobody_is_signed_in_and_so_signs_in() {
-        assert_eq!(next(&request(|_| {}), progress(), None, None), Step::SignIn);
-        assert_eq!(next(&request(|it| it.prompt.create = true), progress(), None, None), Step::Register);
+        assert_eq!(next(&request(|_| {}), progress(), None, Before::Own), Step::SignIn);
+        assert_eq!(next(&request(|it| it.prompt.create = true), progress(), None, Before::Own), Step::Register);
     }
 
     #[test]
     fn one_of_the_platforms_own_is_answered_at_once() {
-        assert_eq!(next(&request(|_| {}), progress(), signed_in(500), None), Step::Answer);
+        assert_eq!(next(&request(|_| {}), progress(), signed_in(500), Before::Own), Step::Answer);
     }
 
     #[test]
     fn an_old_login_is_repeated_and_a_new_one_is_enough() {
         let old = request(|it| it.max_age = Some(60));
-        assert_eq!(next(&old, progress(), signed_in(59), None), Step::Answer);
-        assert_eq!(next(&old, progress(), signed_in(60), None), Step::SignIn);
-        assert_eq!(next(&old, progress(), signed_in(0), None), Step::Answer);
+        assert_eq!(next(&old, progress(), signed_in(59), Before::Own), Step::Answer);
+        assert_eq!(next(&old, progress(), signed_in(60), Before::Own), Step::SignIn);
+        assert_eq!(next(&old, progress(), signed_in(0), Before::Own), Step::Answer);
         let anew = request(|it| it.prompt.login = true);
-        assert_eq!(next(&anew, progress(), signed_in(1), None), Step::SignIn);
-        assert_eq!(next(&anew, progress(), signed_in(0), None), Step::Answer);
+        assert_eq!(next(&anew, progress(), signed_in(1), Before::Own), Step::SignIn);
+        assert_eq!(next(&anew, progress(), signed_in(0), Before::Own), Step::Answer);
         let at_once = request(|it| it.max_age = Some(0));
-        assert_eq!(next(&at_once, progress(), signed_in(1), None), Step::SignIn);
+        assert_eq!(next(&at_once, progress(), signed_in(1), Before::Own), Step::SignIn);
     }
 
     #[test]
     fn another_user_than_the_one_it_is_about_signs_in() {
         let about = |number| request(|it| it.subject = Some(UserId(uuid::Uuid::from_u128(number))));
-        assert_eq!(next(&about(7), progress(), signed_in(5), None), Step::Answer);
-        assert_eq!(next(&about(8), progress(), signed_in(5), None), Step::SignIn);
+        assert_eq!(next(&about(7), progress(), signed_in(5), Before::Own), Step::Answer);
+        assert_eq!(next(&about(8), progress(), signed_in(5), Before::Own), Step::SignIn);
     }
 
     #[test]
     fn an_account_is_selected_once() {
         let select = request(|it| it.prompt.select_account = true);
-        assert_eq!(next(&select, progress(), signed_in(5), None), Step::SelectAccount);
+        assert_eq!(next(&select, progress(), signed_in(5), Before::Own), Step::SelectAccount);
         let selected = Progress { has_selected_account: true, ..progress() };
-        assert_eq!(next(&select, selected, signed_in(5), None), Step::Answer);
-        assert_eq!(next(&select, progress(), signed_in(0), None), Step::Answer, "signing in selects too");
+        assert_eq!(next(&select, selected, signed_in(5), Before::Own), Step::Answer);
+        assert_eq!(next(&select, progress(), signed_in(0), Before::Own), Step::Answer, "signing in selects too");
     }
 
     #[test]
     fn consent_is_asked_for_what_was_not_allowed_yet() {
         let step = |allowed: &str, change: fn(&mut AuthorizationRequest)| {
-            next(&request(change), progress(), signed_in(5), Some(&Words::split(allowed)))
+            next(&request(change), progress(), signed_in(5), Before::Allowed(&Words::split(allowed)))
         };
         assert_eq!(step("", |_| {}), Step::Consent);
         assert_eq!(step("openid", |_| {}), Step::Consent);
@@ -177,6 +189,24 @@ mod tests {
         assert_eq!(step("openid email", |it| it.scope = Words::split("openid offline_access")), Step::Consent);
         let consented = Progress { has_consented: true, ..progress() };
         let asked = request(|it| it.prompt.consent = true);
-        assert_eq!(next(&asked, consented, signed_in(5), Some(&Words::default())), Step::Answer);
+        assert_eq!(next(&asked, consented, signed_in(5), Before::Allowed(&Words::default())), Step::Answer);
+    }
+    #[test]
+    fn a_claim_is_asked_for_as_the_scope_that_covers_it() {
+        let asked = request(|it| {
+            it.scope = Words::split("openid");
+            it.claims = RequestedClaims::parse(r#"{"userinfo": {"email": null}}"#).expect("claims");
+        });
+        let step = |allowed: &str| next(&asked, progress(), signed_in(5), Before::Allowed(&Words::split(allowed)));
+        assert_eq!(step("openid"), Step::Consent);
+        assert_eq!(step("openid profile"), Step::Consent);
+        assert_eq!(step("openid email"), Step::Answer);
+    }
+
+    #[test]
+    fn a_client_that_anybody_could_be_asks_each_time() {
+        let consented = Progress { has_consented: true, ..progress() };
+        assert_eq!(next(&request(|_| {}), progress(), signed_in(5), Before::Unassured), Step::Consent);
+        assert_eq!(next(&request(|_| {}), consented, signed_in(5), Before::Unassured), Step::Answer);
     }
 }

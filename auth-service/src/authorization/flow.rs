@@ -17,14 +17,17 @@ use shared::session::UserId;
 use url::Url;
 
 use super::decision::Progress;
-use super::request::{AuthorizationRequest, Refusal};
+use super::request::{AuthorizationRequest, Refusal, covering};
+use super::shown::{self, Asked};
 use crate::AuthService;
 use crate::clients::{self, Client};
 use crate::codes::{random_text, sha256};
+use crate::consent_epoch::ConsentEpoch;
 use crate::grants;
 use crate::scopes::Words;
 use crate::sealed_requests::Kind;
 use crate::small_values::Payer;
+use crate::storage::users::User;
 
 /// How long a person may take.
 const TTL: Duration = Duration::from_secs(30 * 60);
@@ -38,8 +41,17 @@ struct Waiting {
     started_at: Timestamp,
     /// Who wants to go on, and who has consented: it counts for nobody else who signs in in this browser since.
     selected: Option<UserId>,
-    consented: Option<UserId>,
+    allowed: Option<Allowed>,
     refused: bool,
+}
+
+/// That a person has allowed what a page showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    pub user: UserId,
+    /// See [`shown::digest`].
+    pub shown: String,
+    pub epoch: ConsentEpoch,
 }
 
 /// A request that waits for this browser.
@@ -83,7 +95,7 @@ impl Flow {
             cookies_named(http.headers(), cookie_name(service)).find(|secret| secret.len() == 43).map(str::to_owned);
         let secret = known.unwrap_or_else(random_text);
         let browser_hash = sha256(&secret);
-        let waiting = Waiting { request, browser_hash, started_at, selected: None, consented: None, refused: false };
+        let waiting = Waiting { request, browser_hash, started_at, selected: None, allowed: None, refused: false };
         let id = service.sealed_requests.seal(Kind::Authorization, &waiting, service.clock.now() + TTL)?;
         let cookie = Cookie::build(cookie_name(service), secret).path("/").http_only(true).same_site(SameSite::Lax);
         Ok((id, cookie.secure(service.cookie_secure).finish()))
@@ -116,9 +128,13 @@ impl Flow {
         };
         let Some(client) = clients::find(service, &waiting.request.to.client_id).await? else { return Ok(None) };
         let request = &mut waiting.request;
+        if client.redirect_uri(&request.to.redirect_uri).is_none() {
+            return Ok(None);
+        }
         let left = grants::left(service, &client, &request.scope, &request.audiences);
         let nothing_is_left = left.is_none();
         (request.scope, request.audiences) = left.unwrap_or_default();
+        request.claims = std::mem::take(&mut request.claims).within(&covering(&client, &request.scope));
         Ok(Some(Self { id: id.to_owned(), client, waiting, ends_at, nothing_is_left }))
     }
 
@@ -126,11 +142,24 @@ impl Flow {
         &self.waiting.request
     }
 
-    /// What has happened since the request arrived, as far as it concerns this user.
-    pub fn progress(&self, user: Option<UserId>) -> Progress {
-        let Waiting { started_at, selected, consented, .. } = self.waiting;
-        let is_of_user = |done: Option<UserId>| done.is_some() && done == user;
-        Progress { started_at, has_selected_account: is_of_user(selected), has_consented: is_of_user(consented) }
+    /// What has happened since the request arrived, as far as it concerns this user, in this epoch.
+    pub fn progress(&self, now: Option<(&User, &ConsentEpoch)>) -> Progress {
+        let Waiting { started_at, selected, allowed, .. } = &self.waiting;
+        let has_selected_account = now.is_some_and(|(user, _)| *selected == Some(user.id));
+        let is_now = |(user, epoch): (&User, &ConsentEpoch)| Allowed {
+            user: user.id,
+            shown: self.shown_to(user, &self.client),
+            epoch: epoch.clone(),
+        };
+        let has_consented = allowed.is_some() && *allowed == now.map(is_now);
+        Progress { started_at: *started_at, has_selected_account, has_consented }
+    }
+
+    /// The digest of what a page shows to the user, of the client as it is registered there.
+    pub fn shown_to(&self, user: &User, client: &Client) -> String {
+        let AuthorizationRequest { to, audiences, .. } = self.request();
+        let asked = Asked { words: &self.asked(), audiences, redirect_uri: Some(&to.redirect_uri) };
+        shown::digest(client, asked, user)
     }
 
     /// The person has refused, or there is nothing to allow: the client is told.
@@ -141,18 +170,19 @@ impl Flow {
         self.waiting.refused.then(|| Refusal::new("access_denied", "the user has refused"))
     }
 
+    /// Whether the person has refused; else a refusal is the service's own.
+    pub fn is_refused(&self) -> bool {
+        self.waiting.refused && !self.nothing_is_left
+    }
+
     /// What the client asks to be allowed, as far as it may have it now.
-    pub fn scope(&self) -> &Words {
-        &self.waiting.request.scope
+    pub fn asked(&self) -> Words {
+        self.request().asked()
     }
 
     /// What the client asks to be called: its name, or its id.
     pub fn client_name(&self) -> String {
-        self.client
-            .metadata
-            .client_name
-            .as_ref()
-            .map_or_else(|| self.client.id.clone(), |name| name.as_str().to_owned())
+        self.client.shown_name().to_owned()
     }
 
     /// Where the browser will be sent back to. A page whose form leads there must allow it in `form-action`, for browsers
@@ -170,14 +200,19 @@ impl Flow {
         self.keep(service, user).await
     }
 
-    /// Notes what the person said to what the client asks for. Who allows it, and for how long, is the caller's to write
-    /// down.
+    /// Notes what the person said to what the client asks for: nothing where they refuse. Who allows it, and for how long, is
+    /// the caller's to write down.
     ///
     /// # Errors
     /// 429 when the user has left too much behind; 503 when the key-value store does not answer.
-    pub async fn consent(mut self, service: &AuthService, user: UserId, allowed: bool) -> Result<(), Problem> {
-        self.waiting.consented = allowed.then_some(user);
-        self.waiting.refused = !allowed;
+    pub async fn consent(
+        mut self,
+        service: &AuthService,
+        user: UserId,
+        allowed: Option<Allowed>,
+    ) -> Result<(), Problem> {
+        self.waiting.refused = allowed.is_none();
+        self.waiting.allowed = allowed;
         self.keep(service, user).await
     }
 

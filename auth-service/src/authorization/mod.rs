@@ -5,7 +5,8 @@ pub mod claims;
 pub mod decision;
 pub mod flow;
 pub mod request;
+pub mod shown;
 
 pub use self::decision::Step;
-pub use self::flow::Flow;
+pub use self::flow::{Allowed, Flow};
 pub use self::request::{AuthorizationRequest, Refusal, ResponseMode, ReturnAddress};

@@ -8,7 +8,7 @@ use super::claims::RequestedClaims;
 use crate::clients::Client;
 use crate::form::Form;
 use crate::oauth_error::OAuthError;
-use crate::scopes::{ApiScopes, Words};
+use crate::scopes::{ApiScopes, OPENID, Words};
 
 /// The longest `state` and `nonce`, in bytes.
 const LONGEST: usize = 2048;
@@ -84,6 +84,13 @@ pub struct AuthorizationRequest {
     pub acr_values: Vec<String>,
     pub claims: RequestedClaims,
     pub dpop_jkt: Option<String>,
+}
+
+impl AuthorizationRequest {
+    /// All that the person must have allowed: the words of scope, and those that cover single claims.
+    pub fn asked(&self) -> Words {
+        self.scope.with(&self.claims.words())
+    }
 }
 
 /// A refusal that the client is told: `error` and `error_description`.
@@ -174,7 +181,7 @@ pub fn read(
             .filter(|it| !it.is_empty())
             .map(str::to_owned)
             .collect(),
-        claims,
+        claims: claims.within(&covering(client, &scope)),
         dpop_jkt: read_jkt(form)?,
         scope,
         to,
@@ -194,6 +201,12 @@ fn refuse_request_objects(form: &Form) -> Result<(), Refusal> {
         return Err(Refusal::new("registration_not_supported", "the registration parameter is not supported"));
     }
     Ok(())
+}
+
+/// The words whose claims a client may ask for one by one: those that are registered for it, where it is told anything at
+/// all of the user.
+pub fn covering(client: &Client, scope: &Words) -> Words {
+    if scope.has(OPENID) { client.words() } else { Words::default() }
 }
 
 /// The words that are known and that the client may have: others are left out (RFC 6749, section 3.3).

@@ -43,15 +43,17 @@ impl ChangedClient {
             return Err(InvalidMetadata::at("client_id", "a client keeps its id"));
         }
         members.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
-        let new_secret = take_flag(&mut members, "new_secret")?;
+        let new_secret = take_flag(&mut members, "new_secret")?.unwrap_or_default();
         Ok(Self { decided: Decided::read(members)?, new_secret })
     }
 }
 
 impl Decided {
     fn read(mut members: Map<String, Value>) -> Result<Self, InvalidMetadata> {
-        let (first_party, disabled) = (take_flag(&mut members, "first_party")?, take_flag(&mut members, "disabled")?);
-        Ok(Self { metadata: Metadata::read(members, Registrar::Administrator)?, first_party, disabled })
+        let mut flag = |name| take_flag(&mut members, name);
+        let (first_party, approved, disabled) = (flag("first_party")?, flag("approved")?, flag("disabled")?);
+        let (first_party, disabled) = (first_party.unwrap_or_default(), disabled.unwrap_or_default());
+        Ok(Self { metadata: Metadata::read(members, Registrar::Administrator)?, first_party, approved, disabled })
     }
 }
 
@@ -67,10 +69,10 @@ fn take_id(members: &mut Map<String, Value>) -> Result<Option<String>, InvalidMe
     }
 }
 
-fn take_flag(members: &mut Map<String, Value>, name: &str) -> Result<bool, InvalidMetadata> {
+fn take_flag(members: &mut Map<String, Value>, name: &str) -> Result<Option<bool>, InvalidMetadata> {
     match members.remove(name) {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(flag)) => Ok(flag),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
         Some(_) => Err(InvalidMetadata::at(name, "expected true or false")),
     }
 }

@@ -88,6 +88,8 @@ pub async fn align(service: &AuthService, first: &[FirstClient]) -> anyhow::Resu
             secret_hash: secret.as_ref().map(|secret| SecretHash::of(secret.expose_secret())),
             registration_token_hash: None,
             first_party: *first_party,
+            approved: true,
+            epoch: 0,
             created_at: now,
             disabled_at: None,
         };

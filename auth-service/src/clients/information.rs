@@ -44,6 +44,8 @@ pub struct AdministeredClient {
     information: ClientInformation,
     /// It belongs to the platform: no consent is asked.
     first_party: bool,
+    /// An administrator vouches for it: a browser is sent to it without a person's act.
+    approved: bool,
     /// It came by dynamic registration.
     registered_itself: bool,
     disabled: bool,
@@ -55,6 +57,7 @@ impl From<WithSecret> for AdministeredClient {
         Self {
             information: ClientInformation::of(&client, secret.as_ref()),
             first_party: client.first_party,
+            approved: client.approved,
             registered_itself: client.registered_itself(),
             disabled: client.disabled_at.is_some(),
             disabled_at: client.disabled_at,

@@ -139,6 +139,12 @@ impl Metadata {
         Ok(metadata)
     }
 
+    /// Whether both differ in nothing but the keys and the contacts: what a client may change without being another to people.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let looks = |it: &Self| Self { jwks: None, jwks_uri: None, contacts: Vec::new(), ..it.clone() };
+        looks(self) == looks(other)
+    }
+
     fn complete(&mut self, by: Registrar<'_>) {
         if self.grant_types.is_empty() {
             self.grant_types.insert(GrantType::AuthorizationCode);
@@ -358,6 +364,23 @@ mod tests {
             json!({"grant_types": ["authorization_code"], "scope": "openid cart", "token_exchange_scope": "cart"}),
         ] {
             assert_eq!(refusal(bad, Registrar::Operator), "/token_exchange_scope");
+        }
+    }
+
+    #[test]
+    fn a_client_with_other_keys_looks_the_same_and_with_anything_else_does_not() {
+        let read = |changes| Metadata::read(with(changes), Registrar::Administrator).expect("good");
+        let plain = read(json!({}));
+        assert!(plain.looks_like(&plain));
+        assert!(read(json!({"jwks_uri": "https://shop.example/jwks", "contacts": ["ops"]})).looks_like(&plain));
+        for change in [
+            json!({"client_name": "Bank"}),
+            json!({"redirect_uris": ["https://shop.example/cb", "https://evil.example/cb"]}),
+            json!({"scope": "openid"}),
+            json!({"policy_uri": "https://evil.example/p"}),
+            json!({"token_endpoint_auth_method": "none"}),
+        ] {
+            assert!(!read(change.clone()).looks_like(&plain), "{change}");
         }
     }
 

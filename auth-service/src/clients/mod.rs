@@ -50,6 +50,11 @@ pub struct Client {
     pub registration_token_hash: Option<SecretHash>,
     /// It belongs to the platform: no consent is asked.
     pub first_party: bool,
+    /// An administrator vouches for it: a browser is sent to it without a person's act. One that registered itself waits
+    /// for that.
+    pub approved: bool,
+    /// Grows when it is disabled: what people had answered it before is over.
+    pub epoch: i64,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
 }
@@ -64,14 +69,31 @@ impl Client {
         self.metadata.scope.words()
     }
 
+    /// The same as words.
+    pub fn words(&self) -> Words {
+        self.scope().iter().map(String::as_str).collect()
+    }
+
     /// What is left of a scope that was granted, now that the client may perhaps have less.
     pub fn still_has(&self, granted: &Words) -> Words {
-        granted.within(&self.scope().iter().map(String::as_str).collect())
+        granted.within(&self.words())
     }
 
     /// Whether it cannot keep a secret, and so only its redirect URIs and PKCE tell it from others.
     pub fn is_public(&self) -> bool {
         self.metadata.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether whoever gets a code at this address can only be the client: it proves who it is, or the address is one that
+    /// the web has given to it. At a loopback address or a scheme of its own, any program on the machine may listen
+    /// (RFC 8252, section 8.6).
+    pub fn is_assured_at(&self, redirect_uri: &str) -> bool {
+        !self.is_public() || redirect_uri::is_claimed(redirect_uri)
+    }
+
+    /// What it wants to be called: its name, or its id.
+    pub fn shown_name(&self) -> &str {
+        self.metadata.client_name.as_ref().map_or(&*self.id, |name| name.as_str())
     }
 
     /// Whether it came by dynamic registration: nobody here has looked at it.
@@ -139,6 +161,8 @@ mod tests {
             secret_hash: None,
             registration_token_hash: None,
             first_party: false,
+            approved: true,
+            epoch: 0,
             created_at: Timestamp::from_seconds(1),
             disabled_at: None,
         }
@@ -207,6 +231,30 @@ mod tests {
         let web = client(json!({"redirect_uris": uris}));
         assert!(web.redirect_uri("http://localhost:9000/cb").is_some());
         assert_eq!(web.redirect_uri("http://127.0.0.1:51004/cb"), None);
+    }
+
+    #[test]
+    fn only_a_proof_or_a_claimed_address_tells_a_client_from_other_programs() {
+        let uris = json!(["http://127.0.0.1/cb"]);
+        let at = |method: &str, uri: &str| {
+            let metadata =
+                json!({"application_type": "native", "redirect_uris": uris, "token_endpoint_auth_method": method});
+            client(metadata).is_assured_at(uri)
+        };
+        for odd in [
+            "http://127.0.0.1:51004/cb",
+            "http://[::1]/cb",
+            "http://localhost/cb",
+            "https://localhost/cb",
+            "https://127.0.0.1:8443/cb",
+            "https://app.localhost/cb",
+            "com.example.app:/cb",
+            "no address",
+        ] {
+            assert!(!at("none", odd), "{odd}");
+            assert!(at("client_secret_basic", odd), "{odd}");
+        }
+        assert!(at("none", "https://app.example/cb"));
     }
 
     /// B6

@@ -112,6 +112,12 @@ pub(super) fn is_this_machine(url: &Url) -> bool {
     }
 }
 
+/// Whether the web has given the address to one party: `https` at a host of its own (RFC 8252, section 7.2). At the loopback,
+/// and at a scheme that an application has chosen, any program may listen.
+pub(super) fn is_claimed(address: &str) -> bool {
+    Url::parse(address).is_ok_and(|url| url.scheme() == "https" && !is_this_machine(&url))
+}
+
 /// Each `%` begins two digits that stand for no control character.
 pub(super) fn is_well_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {

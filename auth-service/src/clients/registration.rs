@@ -155,6 +155,8 @@ pub async fn register(
         secret_hash,
         registration_token_hash: Some(registration_hash),
         first_party: false,
+        approved: false,
+        epoch: 0,
         created_at: now,
         disabled_at: None,
     };
@@ -238,7 +240,9 @@ pub async fn replace(
     let keeps_secret = held.secret_hash.is_some() && metadata.token_endpoint_auth_method.has_secret();
     let (secret, secret_hash) = if keeps_secret { (None, held.secret_hash) } else { secret_for(&metadata) };
     let (registration_token, registration_hash) = make_up();
-    let client = Client { metadata, secret_hash, registration_token_hash: Some(registration_hash), ..held };
+    // What was approved is what was looked at.
+    let approved = held.approved && metadata.looks_like(&held.metadata);
+    let client = Client { metadata, secret_hash, registration_token_hash: Some(registration_hash), approved, ..held };
     storage::update(&mut transaction, &client).await?;
     audit::write_in(&mut transaction, now, &Entry::done(Act::ChangeClient, &by_itself(address)).detail(client_id))
         .await?;

@@ -18,6 +18,9 @@ use crate::storage::consents;
 pub struct Decided {
     pub metadata: Metadata,
     pub first_party: bool,
+    /// Whether a browser may be sent to it without a person's act. Where nothing is said, it stays as it is; a new client of
+    /// an administrator's is approved.
+    pub approved: Option<bool>,
     pub disabled: bool,
 }
 
@@ -62,6 +65,8 @@ pub async fn create(
         secret_hash,
         registration_token_hash: None,
         first_party: decided.first_party,
+        approved: decided.approved.unwrap_or(true),
+        epoch: 0,
         created_at: now,
         disabled_at: decided.disabled.then_some(now),
     };
@@ -106,6 +111,8 @@ pub async fn replace(
         metadata: decided.metadata,
         secret_hash,
         first_party: decided.first_party,
+        approved: decided.approved.unwrap_or(held.approved || decided.first_party),
+        epoch: held.epoch + i64::from(decided.disabled && held.disabled_at.is_none()),
         disabled_at: if decided.disabled { held.disabled_at.or(Some(now)) } else { None },
         ..held
     };
@@ -141,6 +148,22 @@ pub async fn rotate_secret(service: &AuthService, id: &str, by: &By) -> Result<W
     Ok(WithSecret { client, secret })
 }
 
+/// Notes that an administrator has looked at a client as it is now.
+///
+/// # Errors
+/// 404; 503 when the database does not answer.
+pub async fn approve(service: &AuthService, id: &str, by: &By) -> Result<Client, Problem> {
+    by_id(service, id).await?;
+    let mut transaction = service.database.begin().await?;
+    let held = storage::hold(&mut transaction, id).await?.ok_or_else(|| Problem::not_found("client"))?;
+    let client = Client { approved: true, ..held };
+    storage::update(&mut transaction, &client).await?;
+    let entry = Entry::done(Act::ChangeClient, by).detail(format!("{id}: approved"));
+    audit::write_in(&mut transaction, service.clock.now(), &entry).await?;
+    transaction.commit().await?;
+    Ok(client)
+}
+
 /// Removes a client, and ends what it was given. It is disabled first: what is ended does not begin anew, and a failure in
 /// between leaves a client that gets nothing and can be removed again.
 ///
@@ -151,7 +174,7 @@ pub async fn delete(service: &AuthService, id: &str, by: &By) -> Result<(), Prob
     let now = service.clock.now();
     let mut transaction = service.database.begin().await?;
     let held = storage::hold(&mut transaction, id).await?.ok_or_else(|| Problem::not_found("client"))?;
-    let disabled = Client { disabled_at: held.disabled_at.or(Some(now)), ..held };
+    let disabled = Client { disabled_at: held.disabled_at.or(Some(now)), epoch: held.epoch + 1, ..held };
     storage::update(&mut transaction, &disabled).await?;
     transaction.commit().await?;
     grants::end_of_client(service, id, by).await?;

@@ -6,19 +6,21 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use shared::problem::Problem;
-use shared::session::EndReason;
+use shared::session::{EndReason, UserId};
 use url::form_urlencoded;
 
 use super::authorize::with_query;
 use super::origin::Origin;
+use super::pages;
 use crate::AuthService;
 use crate::browser_session::{self, BrowserSession};
+use crate::clients::{self, Client};
 use crate::form::Form;
 use crate::logout_request::{LogoutRequest, Sender, Step};
 use crate::oauth_error::OAuthError;
 use crate::sealed_requests::Kind;
 use crate::storage::audit::{Actor, By};
-use crate::{clients, end_session, id_token};
+use crate::{end_session, id_token};
 
 /// How long a request waits for its browser, or for the person.
 const TTL: Duration = Duration::from_secs(10 * 60);
@@ -41,6 +43,7 @@ const SIGNED_OUT: &str = "/signed-out";
     ),
     responses(
         (status = 303, description = "Back to the application with `state`, or to a page of this service"),
+        (status = 200, description = "Nobody is signed in: a page that asks before it leads to an application that no administrator has approved", content_type = "text/html"),
         (status = 400, description = "`invalid_request`: the address to return to is not registered, the application is not known, or another one's `id_token_hint`; nothing was ended", body = Problem, content_type = "application/problem+json"),
         super::answers::Unavailable,
     )
@@ -53,21 +56,41 @@ pub(super) async fn log_out(
 ) -> Result<HttpResponse, Problem> {
     let form = Form::parse(http.query_string().as_bytes()).map_err(unreadable)?;
     let (id, request) = match form.get("request") {
-        Some(id) => (Some(id.to_owned()), waiting(&service, id)?),
+        Some(id) => (Some(id.to_owned()), waiting(&service, id).await?),
         None => (None, read(&service, &form).await?),
     };
     let session = browser_session::find(&service, &http).await?;
     match (request.next(session.as_ref().map(|it| (it.session.id, it.user.id))), session) {
         (Step::End, Some(session)) => {
             end(&service, &origin, &session).await?;
+            let (request, _) = still(&service, request).await?;
             Ok(leave(&service, &request, false, true))
         }
         (Step::Ask, _) => {
             let id = if let Some(id) = id { id } else { seal(&service, &request)? };
             Ok(see_other(&to(QUESTION, &id, request.ui_locales.as_deref())))
         }
-        _ => Ok(leave(&service, &request, false, false)),
+        _ => {
+            let (request, client) = still(&service, request).await?;
+            // Nobody has done anything: a client that is not approved does not take people anywhere by it.
+            match (client.filter(|client| !client.approved), request.returns_to(false)) {
+                (Some(client), Some((uri, state))) => {
+                    let address = state.map_or_else(|| uri.to_owned(), |state| with_query(uri, &[("state", state)]));
+                    pages::leave(&http, &client, request.ui_locales.as_deref(), &address, None)
+                }
+                _ => Ok(leave(&service, &request, false, false)),
+            }
+        }
     }
+}
+
+/// The request as far as it holds by now, and the application that it is from.
+async fn still(service: &AuthService, request: LogoutRequest) -> Result<(LogoutRequest, Option<Client>), Problem> {
+    let client = match request.client_id() {
+        Some(id) => clients::find(service, id).await?,
+        None => None,
+    };
+    Ok((request.left(client.as_ref()), client))
 }
 
 /// The same, with the parameters in a form. Browsers bring no cookie along with a form of another site's: so they are sent
@@ -97,7 +120,8 @@ pub(super) async fn log_out_by_form(
     Ok(see_other(&to("/oauth2/logout", &id, None)))
 }
 
-/// The person has agreed: the session of their browser ends, whoever asked.
+/// The person `account` has agreed: the session of their browser ends, whoever asked. Where somebody else has signed in since,
+/// they are asked.
 ///
 /// # Errors
 /// 503 when something needed does not answer.
@@ -106,9 +130,13 @@ pub(super) async fn agreed(
     origin: &Origin,
     http: &HttpRequest,
     id: &str,
+    account: Option<UserId>,
 ) -> Result<HttpResponse, Problem> {
-    let request = waiting(service, id)?;
+    let request = waiting(service, id).await?;
     if let Some(session) = browser_session::find(service, http).await? {
+        if account != Some(session.user.id) {
+            return Ok(see_other(&to(QUESTION, id, request.ui_locales.as_deref())));
+        }
         end(service, origin, &session).await?;
     }
     Ok(leave(service, &request, true, true))
@@ -144,11 +172,12 @@ fn seal(service: &AuthService, request: &LogoutRequest) -> Result<String, Proble
 /// A request that waits. It is bound to no browser: it says nothing that its sender did not know, and ends nothing by itself.
 ///
 /// # Errors
-/// 400 `logout_over`.
-pub(super) fn waiting(service: &AuthService, id: &str) -> Result<LogoutRequest, Problem> {
+/// 400 `logout_over`; 503 when the database does not answer.
+pub(super) async fn waiting(service: &AuthService, id: &str) -> Result<LogoutRequest, Problem> {
     let over = || Problem::bad_request("logout_over", "this sign-out is over; begin it again");
     let opened = service.sealed_requests.open(Kind::Logout, id, service.clock.now());
-    opened.map(|(_, request)| request).ok_or_else(over)
+    let (_, request) = opened.ok_or_else(over)?;
+    Ok(still(service, request).await?.0)
 }
 
 async fn end(service: &AuthService, origin: &Origin, session: &BrowserSession) -> Result<(), Problem> {

@@ -7,6 +7,7 @@ use shared::problem::Problem;
 
 use super::answers::{BadRequest, NotAllowed, Unauthorized, Unavailable};
 use crate::AuthService;
+use crate::authorization::claims::RequestedClaims;
 use crate::clients;
 use crate::form::Form;
 use crate::id_token;
@@ -80,12 +81,19 @@ async fn tell(service: &AuthService, principal: &Principal) -> Result<HttpRespon
         Some(id) => grants::by_id(&service.database, id.into()).await?,
         None => None,
     };
-    let requested: crate::authorization::claims::RequestedClaims =
-        grant.and_then(|grant| serde_json::from_str(&grant.claims).ok()).unwrap_or_default();
-    let scope: Words = principal.scope.iter().map(String::as_str).collect();
+    let client = clients::find(service, &principal.client_id).await?;
+    let of_token: Words = principal.scope.iter().map(String::as_str).collect();
+    // A client that may have less by now is told less.
+    let scope = client.as_ref().map_or_else(Words::default, |client| client.still_has(&of_token));
+    let requested = match (grant, &client) {
+        (Some(grant), Some(client)) => {
+            let requested: RequestedClaims = serde_json::from_str(&grant.claims).unwrap_or_default();
+            requested.left(&client.words(), &grant.scope, &of_token)
+        }
+        _ => RequestedClaims::default(),
+    };
     let mut claims = id_token::about(&user, &scope, &requested.userinfo);
     claims.insert("sub".to_owned(), user.id.to_string().into());
-    let client = clients::find(service, &principal.client_id).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, "no-store"));
     match client.and_then(|client| client.metadata.userinfo_signed_response_alg) {

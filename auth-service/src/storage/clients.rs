@@ -10,7 +10,7 @@ use crate::clients::{Client, Metadata, SecretHash};
 /// The columns by name, never `*`: PostgreSQL refuses a prepared `*` once a newer release has added a column.
 macro_rules! columns {
     () => {
-        "id, metadata, secret_hash, registration_token_hash, first_party, created_at, disabled_at"
+        "id, metadata, secret_hash, registration_token_hash, first_party, approved, epoch, created_at, disabled_at"
     };
 }
 
@@ -35,13 +35,15 @@ pub async fn insert(transaction: &mut Transaction, client: &Client) -> Result<bo
         sqlx::query(concat!(
             "INSERT INTO clients (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING"
         ))
         .bind(&client.id)
         .bind(text(&client.metadata)?)
         .bind(&client.secret_hash)
         .bind(&client.registration_token_hash)
         .bind(client.first_party)
+        .bind(client.approved)
+        .bind(client.epoch)
         .bind(client.created_at)
         .bind(client.disabled_at)
         .execute(connection)
@@ -101,13 +103,15 @@ pub async fn update(transaction: &mut Transaction, client: &Client) -> Result<bo
     in_transaction!(transaction, |connection| {
         sqlx::query(
             "UPDATE clients SET metadata = $2, secret_hash = $3, registration_token_hash = $4, first_party = $5,
-             disabled_at = $6 WHERE id = $1",
+             approved = $6, epoch = $7, disabled_at = $8 WHERE id = $1",
         )
         .bind(&client.id)
         .bind(text(&client.metadata)?)
         .bind(&client.secret_hash)
         .bind(&client.registration_token_hash)
         .bind(client.first_party)
+        .bind(client.approved)
+        .bind(client.epoch)
         .bind(client.disabled_at)
         .execute(connection)
         .await
@@ -123,8 +127,9 @@ pub async fn update(transaction: &mut Transaction, client: &Client) -> Result<bo
 pub async fn align(transaction: &mut Transaction, client: &Client) -> Result<bool, sqlx::Error> {
     in_transaction!(transaction, |connection| {
         sqlx::query(
-            "UPDATE clients SET metadata = $2, secret_hash = $3, first_party = $4, registration_token_hash = NULL
-             WHERE id = $1 AND (metadata <> $2 OR secret_hash IS DISTINCT FROM $3 OR first_party <> $4
+            "UPDATE clients SET metadata = $2, secret_hash = $3, first_party = $4, approved = TRUE,
+             registration_token_hash = NULL
+             WHERE id = $1 AND (metadata <> $2 OR secret_hash IS DISTINCT FROM $3 OR first_party <> $4 OR NOT approved
                                 OR registration_token_hash IS NOT NULL)",
         )
         .bind(&client.id)

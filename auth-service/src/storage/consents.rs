@@ -1,4 +1,4 @@
-//! What users have allowed clients, until they take it back.
+//! What users have allowed clients, until they take it back, and how often they have done that.
 
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction};
@@ -15,6 +15,34 @@ pub struct Consent {
     #[sqlx(try_from = "String")]
     pub scope: Words,
     pub granted_at: Timestamp,
+}
+
+/// How a user stands to a client.
+#[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
+pub struct Standing {
+    /// Nothing where there is no consent.
+    #[sqlx(try_from = "String")]
+    pub allowed: Words,
+    /// How often a consent was taken back. Only grows, as long as the client is registered.
+    pub withdrawals: i64,
+}
+
+/// Both parts are of one moment.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn standing(database: &Database, user: UserId, client: &str) -> Result<Standing, sqlx::Error> {
+    on_database!(database, |pool| {
+        sqlx::query_as(
+            "SELECT COALESCE((SELECT scope FROM consents WHERE user_id = $1 AND client_id = $2), '') AS allowed,
+                    COALESCE((SELECT withdrawals FROM consent_epochs WHERE user_id = $1 AND client_id = $2), 0)
+                        AS withdrawals",
+        )
+        .bind(user)
+        .bind(client)
+        .fetch_one(pool)
+        .await
+    })
 }
 
 /// # Errors
@@ -44,18 +72,51 @@ pub async fn of_user(database: &Database, user: UserId) -> Result<Vec<Consent>, 
     })
 }
 
+/// A consent that is neither replaced nor taken back by another transaction before this one ends.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn hold(transaction: &mut Transaction, user: UserId, client: &str) -> Result<Option<Consent>, sqlx::Error> {
+    // Writing what is there takes the row's lock, on PostgreSQL and on SQLite alike.
+    in_transaction!(transaction, |connection| {
+        sqlx::query_as(
+            "UPDATE consents SET granted_at = granted_at WHERE user_id = $1 AND client_id = $2
+             RETURNING client_id, scope, granted_at",
+        )
+        .bind(user)
+        .bind(client)
+        .fetch_optional(connection)
+        .await
+    })
+}
+
+/// How often a consent was taken back, as the transaction sees it.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn withdrawals(transaction: &mut Transaction, user: UserId, client: &str) -> Result<i64, sqlx::Error> {
+    let found: Option<(i64,)> = in_transaction!(transaction, |connection| {
+        sqlx::query_as("SELECT withdrawals FROM consent_epochs WHERE user_id = $1 AND client_id = $2")
+            .bind(user)
+            .bind(client)
+            .fetch_optional(connection)
+            .await
+    })?;
+    Ok(found.map_or(0, |(withdrawals,)| withdrawals))
+}
+
 /// Writes down what a user allows from now on, in the place of what was allowed before.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn put(
-    database: &Database,
+    transaction: &mut Transaction,
     user: UserId,
     client: &str,
     scope: &Words,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    on_database!(database, |pool| {
+    in_transaction!(transaction, |connection| {
         sqlx::query(
             "INSERT INTO consents (user_id, client_id, scope, granted_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (user_id, client_id) DO UPDATE SET scope = excluded.scope, granted_at = excluded.granted_at",
@@ -64,32 +125,51 @@ pub async fn put(
         .bind(client)
         .bind(scope.to_string())
         .bind(now)
-        .execute(pool)
+        .execute(connection)
         .await
         .map(|_| ())
     })
 }
 
-/// Takes a consent back; `false` when there was none.
+/// Takes a consent back, and counts that, so that what was answered before is known to be over; `false` when there was no
+/// consent.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn remove(database: &Database, user: UserId, client: &str) -> Result<bool, sqlx::Error> {
-    on_database!(database, |pool| {
+pub async fn withdraw(transaction: &mut Transaction, user: UserId, client: &str) -> Result<bool, sqlx::Error> {
+    in_transaction!(&mut *transaction, |connection| {
+        sqlx::query(
+            "INSERT INTO consent_epochs (user_id, client_id, withdrawals) VALUES ($1, $2, 1)
+             ON CONFLICT (user_id, client_id) DO UPDATE SET withdrawals = consent_epochs.withdrawals + 1",
+        )
+        .bind(user)
+        .bind(client)
+        .execute(connection)
+        .await
+        .map(|_| ())
+    })?;
+    in_transaction!(transaction, |connection| {
         sqlx::query("DELETE FROM consents WHERE user_id = $1 AND client_id = $2")
             .bind(user)
             .bind(client)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected() == 1)
     })
 }
 
-/// Forgets all consents to a client that is removed.
+/// Forgets all consents to a client that is removed, in the order in which [`withdraw`] takes the rows.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn remove_of_client(transaction: &mut Transaction, client: &str) -> Result<(), sqlx::Error> {
+    in_transaction!(&mut *transaction, |connection| {
+        sqlx::query("DELETE FROM consent_epochs WHERE client_id = $1")
+            .bind(client)
+            .execute(connection)
+            .await
+            .map(|_| ())
+    })?;
     in_transaction!(transaction, |connection| {
         sqlx::query("DELETE FROM consents WHERE client_id = $1").bind(client).execute(connection).await.map(|_| ())
     })

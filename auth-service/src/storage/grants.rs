@@ -164,6 +164,24 @@ pub async fn open_of_session(database: &Database, session: SessionId) -> Result<
     })
 }
 
+/// Whether the client has another grant in the session that has not ended.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn has_others(transaction: &mut Transaction, grant: &Grant) -> Result<bool, sqlx::Error> {
+    let (count,): (i64,) = in_transaction!(transaction, |connection| {
+        sqlx::query_as(
+            "SELECT COUNT(*) FROM grants WHERE session = $1 AND client_id = $2 AND id <> $3 AND ended_at IS NULL",
+        )
+        .bind(grant.session.0.to_string())
+        .bind(&grant.client_id)
+        .bind(grant.id)
+        .fetch_one(connection)
+        .await
+    })?;
+    Ok(count > 0)
+}
+
 /// Ends a grant; `false` when it has ended already or never was.
 ///
 /// # Errors

@@ -56,8 +56,9 @@ impl Browser {
     pub(crate) async fn submit_to(&mut self, app: &App, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let page = self.get(app, page).await;
         assert_eq!(page.status, 200, "{}", page.text);
-        let token = form_token(&page);
-        let fields: Vec<_> = fields.iter().copied().chain([("csrf", &*token)]).collect();
+        let hidden = hidden(&page, fields);
+        let fields: Vec<_> =
+            fields.iter().copied().chain(hidden.iter().map(|(name, value)| (*name, &**value))).collect();
         self.send(app, app.request(Method::POST, path).form(&fields)).await
     }
 
@@ -87,6 +88,17 @@ fn address(answer: &Answer) -> String {
     let location = answer.location();
     assert_eq!(location.host_str(), Some("here"), "{location}");
     location[url::Position::BeforePath..].to_owned()
+}
+
+/// What a page's form sends along unseen, but for what is among the `fields`.
+pub(crate) fn hidden(page: &Answer, fields: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+    let value = |name: &str| {
+        let (_, rest) = page.text.split_once(&format!("type=\"hidden\" name=\"{name}\" value=\""))?;
+        rest.split('"').next().map(str::to_owned)
+    };
+    let names = ["csrf", "account", "shown", "user_code"].into_iter();
+    let missing = names.filter(|name| fields.iter().all(|(known, _)| known != name));
+    missing.filter_map(|name| Some((name, value(name)?))).collect()
 }
 
 /// What shows that a form is of this page.

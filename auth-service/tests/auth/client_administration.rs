@@ -278,7 +278,9 @@ async fn what_a_client_was_given_ends_with_it(app: App) {
     let (application, person, tokens) = with_tokens(&app).await;
     let scope = Words::split("openid");
     let now = app.clock.now();
-    consents::put(&app.service.database, person.id, &application.id, &scope, now).await.unwrap();
+    let mut transaction = app.service.database.begin().await.unwrap();
+    consents::put(&mut transaction, person.id, &application.id, &scope, now).await.unwrap();
+    transaction.commit().await.unwrap();
     let path = format!("/admin/clients/{}", application.id);
     assert_eq!(app.call(Method::DELETE, &path, &admin.access).await.status, 204);
     are_ended(&app, &application, &tokens).await;

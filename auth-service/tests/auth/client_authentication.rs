@@ -56,7 +56,7 @@ async fn client(app: &App, metadata: Value) -> (String, String) {
     let mut all = members(json!({"redirect_uris": ["https://shop.example/cb"]}));
     all.extend(members(metadata));
     let metadata = Metadata::read(all, Registrar::Administrator).unwrap();
-    let decided = Decided { metadata, first_party: false, disabled: false };
+    let decided = Decided { metadata, first_party: false, approved: None, disabled: false };
     let made = create(&app.service, None, decided, &By::SERVICE).await.unwrap();
     (made.client.id, made.secret.map_or(String::new(), |secret| secret.expose_secret().to_owned()))
 }
@@ -563,6 +563,8 @@ async fn keys_that_cannot_be_read_prove_nothing(app: App) {
         secret_hash: None,
         registration_token_hash: Some(SecretHash::of("token")),
         first_party: false,
+        approved: false,
+        epoch: 0,
         created_at: app.clock.now(),
         disabled_at: None,
     };

@@ -69,6 +69,8 @@ fn client(id: &str) -> Client {
         secret_hash: Some(SecretHash::of("secret")),
         registration_token_hash: None,
         first_party: true,
+        approved: true,
+        epoch: 0,
         created_at: Timestamp::from_micros(1_795_230_000_123_456),
         disabled_at: None,
     }
@@ -91,6 +93,8 @@ async fn a_client_comes_back_as_it_was(database: Database) {
         secret_hash: None,
         registration_token_hash: Some(SecretHash::of("token")),
         first_party: false,
+        approved: false,
+        epoch: 7,
         disabled_at: Some(Timestamp::from_micros(7)),
         ..client("odd")
     };

@@ -15,6 +15,7 @@ mod client_authentication;
 mod clients;
 mod command_line;
 mod conformance;
+mod consent;
 mod document_server;
 mod documents;
 mod dpop_tokens;

@@ -6,7 +6,7 @@ use auth_service::storage::{consents, users};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::browser::{Application, Browser};
+use crate::browser::{Application, Browser, hidden};
 use crate::harness::{ADMIN_EMAIL, Answer, App, PASSWORD, Person, on_both};
 
 on_both! {
@@ -78,8 +78,14 @@ impl Browser {
     async fn fill(&mut self, app: &App, path: &str, fields: &[(&str, &str)]) -> Answer {
         let page = self.open(app, path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.text);
-        let fields = [fields, &[("csrf", token(&page))]].concat();
-        self.send(app, post(app, path, &fields)).await
+        self.send_form(app, &page, path, fields).await
+    }
+
+    /// Sends the form of a page that is open.
+    async fn send_form(&mut self, app: &App, page: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let hidden = hidden(page, fields);
+        let hidden: Vec<_> = hidden.iter().map(|(name, value)| (*name, &**value)).collect();
+        self.send(app, post(app, path, &[fields, &hidden].concat())).await
     }
 
     async fn fill_sign_in(&mut self, app: &App, path: &str, email: &str, password: &str) -> Answer {
@@ -691,13 +697,13 @@ async fn a_device_is_let_in_by_its_code(app: App) {
     }
     app.clock.advance(Duration::from_secs(6));
     assert_eq!(client.token(&app, &poll).await.error(), "authorization_pending", "to look is not to allow");
-    let allowed = browser.fill(&app, "/device", &[("user_code", code), ("decision", "allow")]).await;
+    let allowed = browser.send_form(&app, &page, "/device", &[("decision", "allow")]).await;
     assert_eq!(goes_to(&allowed), "/device?done=allow");
     app.clock.advance(Duration::from_secs(6));
     let tokens = client.token(&app, &poll).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text);
     assert_eq!(app.get("/auth/me", tokens.body["access_token"].as_str().unwrap()).await.status, 200);
-    let again = browser.fill(&app, "/device", &[("user_code", code), ("decision", "allow")]).await;
+    let again = browser.send_form(&app, &page, "/device", &[("decision", "allow")]).await;
     assert_eq!(again.status, 422, "a code is answered once");
     for _ in 0..10 {
         browser.fill(&app, "/device", &[("user_code", "BBBB-BBBB")]).await;

@@ -12,7 +12,7 @@ use auth_service::storage::outbox::{self, Delivery, Which};
 use auth_service::storage::users::{self, User, UserReader};
 use futures_util::future::join_all;
 use shared::clock::Timestamp;
-use shared::database::Database;
+use shared::database::{Database, Transaction};
 use shared::problem::Problem;
 use shared::session::{SessionId, UserId};
 
@@ -58,6 +58,8 @@ on_both_databases! {
     each_kind_of_entry_is_forgotten_in_its_time_and_in_batches,
     a_withdrawn_key_is_forgotten_unless_it_is_the_newest_of_its_ring,
     what_is_rolled_back_was_never_written,
+    how_often_a_consent_was_taken_back_outlives_it,
+    another_grant_of_the_client_in_the_session_is_seen,
     the_grants_of_a_session_end_together_and_once,
     a_session_is_looked_at_by_one_and_when_it_is_time,
     what_ended_long_ago_is_forgotten,
@@ -476,19 +478,72 @@ async fn open_grants_are_found_by_whom_they_concern(database: Database) {
     assert!(grants::open_of_client(&database, "sho", 9).await.unwrap().is_empty());
 }
 
+/// Runs it in a transaction of its own.
+async fn in_one<T>(database: &Database, act: impl AsyncFnOnce(&mut Transaction) -> Result<T, sqlx::Error>) -> T {
+    let mut transaction = database.begin().await.unwrap();
+    let answer = act(&mut transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    answer
+}
+
+async fn allow(database: &Database, user: UserId, client: &str, scope: &str, at: i64) {
+    let (scope, at) = (Words::split(scope), Timestamp::from_micros(at));
+    in_one(database, async |transaction| consents::put(transaction, user, client, &scope, at).await).await;
+}
+
+async fn withdraw(database: &Database, user: UserId, client: &str) -> bool {
+    in_one(database, async |transaction| consents::withdraw(transaction, user, client).await).await
+}
+
 async fn a_consent_is_replaced_and_taken_back(database: Database) {
-    let (ada, at) = (UserId::random(), Timestamp::from_micros(5));
+    let ada = UserId::random();
     assert_eq!(consents::of(&database, ada, "shop").await.unwrap(), None);
-    consents::put(&database, ada, "shop", &Words::split("openid"), at).await.unwrap();
-    consents::put(&database, ada, "shop", &Words::split("openid cart"), at).await.unwrap();
-    consents::put(&database, ada, "desk", &Words::split("openid"), Timestamp::from_micros(6)).await.unwrap();
+    assert_eq!(consents::standing(&database, ada, "shop").await.unwrap(), consents::Standing::default());
+    allow(&database, ada, "shop", "openid", 5).await;
+    allow(&database, ada, "shop", "openid cart", 5).await;
+    allow(&database, ada, "desk", "openid", 6).await;
     let kept = consents::of(&database, ada, "shop").await.unwrap().unwrap();
-    assert_eq!((kept.scope.to_string().as_str(), kept.granted_at), ("cart openid", at));
+    assert_eq!((kept.scope.to_string().as_str(), kept.granted_at), ("cart openid", Timestamp::from_micros(5)));
+    let held = in_one(&database, async |transaction| consents::hold(transaction, ada, "shop").await).await;
+    assert_eq!(held, Some(kept));
     let clients: Vec<_> = consents::of_user(&database, ada).await.unwrap().into_iter().map(|it| it.client_id).collect();
     assert_eq!(clients, ["desk", "shop"], "the newest first");
-    assert!(consents::remove(&database, ada, "shop").await.unwrap());
-    assert!(!consents::remove(&database, ada, "shop").await.unwrap());
-    assert!(!consents::remove(&database, UserId::random(), "desk").await.unwrap());
+    assert!(withdraw(&database, ada, "shop").await);
+    assert!(!withdraw(&database, ada, "shop").await);
+    assert!(!withdraw(&database, UserId::random(), "desk").await);
+}
+
+async fn how_often_a_consent_was_taken_back_outlives_it(database: Database) {
+    let ada = UserId::random();
+    let standing = async |client: &str| {
+        let standing = consents::standing(&database, ada, client).await.unwrap();
+        (standing.allowed.to_string(), standing.withdrawals)
+    };
+    allow(&database, ada, "shop", "openid", 5).await;
+    assert_eq!(standing("shop").await, ("openid".to_owned(), 0));
+    let all = join_all((0..8).map(|_| withdraw(&database, ada, "shop"))).await;
+    assert_eq!(all.iter().filter(|had| **had).count(), 1);
+    assert_eq!(standing("shop").await, (String::new(), 8), "each is counted");
+    allow(&database, ada, "shop", "openid cart", 6).await;
+    assert_eq!(standing("shop").await, ("cart openid".to_owned(), 8));
+    let counted = in_one(&database, async |transaction| consents::withdrawals(transaction, ada, "shop").await).await;
+    assert_eq!((counted, standing("desk").await), (8, (String::new(), 0)));
+    in_one(&database, async |transaction| consents::remove_of_client(transaction, "shop").await).await;
+    assert_eq!(standing("shop").await, (String::new(), 0));
+}
+
+async fn another_grant_of_the_client_in_the_session_is_seen(database: Database) {
+    let ada = UserId::random();
+    let shop = grant(ada, "shop");
+    let again = Grant { session: shop.session, ..grant(ada, "shop") };
+    let desk = Grant { session: shop.session, ..grant(ada, "desk") };
+    for given in [&shop, &again, &desk, &grant(ada, "desk")] {
+        grants::insert(&database, given, Timestamp::from_micros(3)).await.unwrap();
+    }
+    let others = async |of: &Grant| in_one(&database, async |it| grants::has_others(it, of).await).await;
+    assert!(others(&shop).await && !others(&desk).await);
+    end_grant(&database, again.id, Timestamp::from_micros(9)).await;
+    assert!(!others(&shop).await);
 }
 
 async fn the_grants_of_a_session_end_together_and_once(database: Database) {

@@ -21,11 +21,21 @@ async fn every_page_is_fit_to_be_seen_in_both_languages() {
         "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
         "scope": "openid profile email orders",
     });
-    let client = expect(201, admin.post(&admin.url(Service::Auth, "/admin/clients"), &client).await).body;
+    let unapproved = json!({
+        "client_name": "Somebody's list",
+        "redirect_uris": [REDIRECT_URI],
+        "token_endpoint_auth_method": "none",
+        "scope": "openid",
+        "approved": false,
+    });
+    let clients = admin.url(Service::Auth, "/admin/clients");
+    let client = expect(201, admin.post(&clients, &client).await).body;
+    let unapproved = expect(201, admin.post(&clients, &unapproved).await).body;
     let sold_out = sell_out(&world).await;
     for language in LANGUAGES {
         let mut given = given(&world.platform, language);
         given["client_id"] = client["client_id"].clone();
+        given["unapproved_id"] = unapproved["client_id"].clone();
         given["redirect_uri"] = json!(REDIRECT_URI);
         given["sold_out"] = json!(sold_out);
         let steps = chromium.walk("pages.mjs", "pages", &given).await;

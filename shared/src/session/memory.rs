@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::table::Table;
 use super::{
-    Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Revoked, Rotation, Session,
-    SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+    Created, EndReason, FeedPosition, Granted, NewSession, OnlineCursor, OnlinePage, Revocation, Revoked, Rotation,
+    Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use crate::arrival;
 use crate::clock::{Clock, Timestamp};
@@ -92,7 +92,7 @@ impl SessionStore for MemorySessionStore {
         Ok(self.announcing(|table, now| table.rotate(id, (client, presented), grace, waited, now)))
     }
 
-    async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+    async fn grant(&self, id: SessionId, client: &str) -> Result<Granted, StoreUnavailable> {
         arrival::before_an_effect()?;
         Ok(self.with(|table, now| table.grant(id, client, now)))
     }

@@ -111,6 +111,17 @@ pub enum Rotation {
     Gone,
 }
 
+/// What [`SessionStore::grant`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each grant, and it is nearly always the large one")]
+pub enum Granted {
+    Begun(Session),
+    /// The session has [`MOST_GRANTS`] families already. None of them made room: what is too much is the caller's to end.
+    Full,
+    /// The session has ended or never was.
+    Gone,
+}
+
 /// Why a session ended. Kept in the feed and in the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
@@ -194,7 +205,7 @@ pub enum FeedMark {
 const FEED_MARGIN: Duration = Duration::from_secs(60);
 
 /// How many families of refresh tokens a session has at most.
-pub const MOST_GRANTS: usize = 32;
+pub const MOST_GRANTS: usize = 256;
 
 /// Where in the feed a follower stands. Opaque; each store reads its own.
 #[derive(Debug, Clone, Default)]
@@ -303,10 +314,9 @@ pub trait SessionStore: Send + Sync + 'static {
         grace: Duration,
     ) -> Result<Rotation, StoreUnavailable>;
 
-    /// Begins a refresh token family of `client` in a live session, at generation 1; one that is there begins again. When a
-    /// session has more than [`MOST_GRANTS`], the one that was rotated longest ago makes room. Answers the session, or
-    /// nothing when it is gone.
-    async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable>;
+    /// Begins a refresh token family of `client` in a live session, at generation 1; one that is there begins again. No
+    /// family makes room for another: beyond [`MOST_GRANTS`] the new one does not begin.
+    async fn grant(&self, id: SessionId, client: &str) -> Result<Granted, StoreUnavailable>;
 
     /// Takes a client's family back: its refresh tokens have nothing to rotate. An absent one is no error.
     async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable>;

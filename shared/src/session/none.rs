@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use futures_util::future::{try_join, try_join_all};
 
 use super::{
-    ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, NewSession, OnlineCursor, OnlinePage,
-    Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId,
-    Written,
+    ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, Granted, NewSession, OnlineCursor,
+    OnlinePage, Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable,
+    Touched, UserId, Written,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::key_value::{Key, KeyValueStore};
@@ -158,8 +158,8 @@ impl SessionStore for NoSessionStore {
         Ok(Rotation::Gone)
     }
 
-    async fn grant(&self, _id: SessionId, _client: &str) -> Result<Option<Session>, StoreUnavailable> {
-        Ok(None)
+    async fn grant(&self, _id: SessionId, _client: &str) -> Result<Granted, StoreUnavailable> {
+        Ok(Granted::Gone)
     }
 
     async fn end_grant(&self, _id: SessionId, _client: &str) -> Result<(), StoreUnavailable> {

@@ -29,9 +29,9 @@ use futures_util::future::try_join_all;
 
 pub use self::sealing::AttributeKeys;
 use super::{
-    Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, LimitPolicy, MOST_GRANTS,
-    NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore,
-    StoreUnavailable, Touched, UserId, Written,
+    Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, Granted, LimitPolicy,
+    MOST_GRANTS, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit,
+    SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use crate::arrival;
 use crate::clock::{Clock, Timestamp};
@@ -258,12 +258,16 @@ impl SessionStore for RedisSessionStore {
         }
     }
 
-    async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+    async fn grant(&self, id: SessionId, client: &str) -> Result<Granted, StoreUnavailable> {
         arrival::before_an_effect()?;
         let mut call = self.on_session(&GRANT, id);
         call.arg(client).arg(MOST_GRANTS);
-        let contents: Option<Contents> = self.redis.invoke(slot(id.partition()), &call).await?;
-        Ok(contents.and_then(|contents| self.session(id, &contents)))
+        let answer: Option<(String, Contents)> = self.redis.invoke(slot(id.partition()), &call).await?;
+        match answer {
+            None => Ok(Granted::Gone),
+            Some((done, _)) if done == "full" => Ok(Granted::Full),
+            Some((_, contents)) => Ok(self.session(id, &contents).map_or(Granted::Gone, Granted::Begun)),
+        }
     }
 
     async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable> {

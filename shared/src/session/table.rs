@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::{
-    ClientGrant, Created, FEED_MARGIN, FeedPosition, LimitPolicy, MOST_GRANTS, NewSession, OnlineCursor, OnlinePage,
-    Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, Touched, UserId, Written,
+    ClientGrant, Created, FEED_MARGIN, FeedPosition, Granted, LimitPolicy, MOST_GRANTS, NewSession, OnlineCursor,
+    OnlinePage, Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, Touched, UserId, Written,
 };
 use crate::clock::Timestamp;
 
@@ -219,15 +219,13 @@ impl Table {
         self.end(id, now).map_or(Rotation::Gone, |session| Rotation::Stolen { session })
     }
 
-    pub(super) fn grant(&mut self, id: SessionId, client: &str, now: Timestamp) -> Option<Session> {
-        let clients = &mut self.sessions.get_mut(&id)?.clients;
-        if !clients.contains_key(client) && clients.len() >= MOST_GRANTS {
-            let oldest = clients.iter().min_by_key(|(name, grant)| (grant.rotated_at, *name));
-            let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.and_then(|name| clients.remove(&name));
+    pub(super) fn grant(&mut self, id: SessionId, client: &str, now: Timestamp) -> Granted {
+        let Some(session) = self.sessions.get_mut(&id) else { return Granted::Gone };
+        if !session.clients.contains_key(client) && session.clients.len() >= MOST_GRANTS {
+            return Granted::Full;
         }
-        clients.insert(client.to_owned(), ClientGrant { generation: 1, rotated_at: now });
-        self.seen(id, now)
+        session.clients.insert(client.to_owned(), ClientGrant { generation: 1, rotated_at: now });
+        self.seen(id, now).map_or(Granted::Gone, Granted::Begun)
     }
 
     pub(super) fn end_grant(&mut self, id: SessionId, client: &str) {

@@ -23,7 +23,7 @@ use shared::clock::{Clock, Timestamp};
 use shared::config::Setting as _;
 use shared::problem::Problem;
 use shared::session::{
-    Created, EndReason, FeedPosition, LimitPolicy, MemorySessionStore, NewSession, OnlineCursor, OnlinePage,
+    Created, EndReason, FeedPosition, Granted, LimitPolicy, MemorySessionStore, NewSession, OnlineCursor, OnlinePage,
     Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use shared::token::{KeySet, SharedSecret};
@@ -189,7 +189,7 @@ impl SessionStore for Store {
         self.there().await?.rotate(id, client, presented, grace).await
     }
 
-    async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+    async fn grant(&self, id: SessionId, client: &str) -> Result<Granted, StoreUnavailable> {
         self.there().await?.grant(id, client).await
     }
 

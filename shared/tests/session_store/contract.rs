@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shared::session::{
-    Attributes, ClientGrant, EndReason, LimitPolicy, MOST_GRANTS, Revoked, Rotation, SessionId, SessionLimit, Touched,
-    UserId, Written,
+    Attributes, ClientGrant, EndReason, Granted, LimitPolicy, MOST_GRANTS, Revoked, Rotation, SessionId, SessionLimit,
+    Touched, UserId, Written,
 };
 use shared::testing::late;
 
@@ -90,7 +90,7 @@ contract! {
     a_client_without_a_grant_has_nothing_to_rotate
     a_rotation_keeps_the_session_alive
     another_clients_grant_begins_in_a_live_session_and_ends_alone
-    the_grant_that_was_rotated_longest_ago_makes_room
+    no_grant_makes_room_for_another
     two_hundred_rotations_of_one_token_have_one_successor
     ending_a_session_answers_what_it_was_and_is_announced
     ending_all_spares_the_exception
@@ -141,7 +141,7 @@ in_turn! {
     a_client_without_a_grant_has_nothing_to_rotate
     a_rotation_keeps_the_session_alive
     another_clients_grant_begins_in_a_live_session_and_ends_alone
-    the_grant_that_was_rotated_longest_ago_makes_room
+    no_grant_makes_room_for_another
     ending_a_session_answers_what_it_was_and_is_announced
     ending_all_spares_the_exception
     ending_all_leaves_other_users_alone
@@ -467,7 +467,7 @@ async fn a_client_without_a_grant_has_nothing_to_rotate(subject: Subject) {
 
 async fn another_clients_grant_begins_in_a_live_session_and_ends_alone(subject: Subject) {
     let began = subject.begin(UserId::random()).await;
-    let with_two = subject.store.grant(began.id, "shop").await.unwrap().unwrap();
+    let Granted::Begun(with_two) = subject.store.grant(began.id, "shop").await.unwrap() else { panic!("it lives") };
     assert_eq!(
         with_two.clients.keys().collect::<BTreeSet<_>>(),
         BTreeSet::from([&CLIENT.to_owned(), &"shop".to_owned()])
@@ -482,22 +482,36 @@ async fn another_clients_grant_begins_in_a_live_session_and_ends_alone(subject: 
     assert!(matches!(subject.store.rotate(began.id, "shop", 2, GRACE).await.unwrap(), Rotation::Gone));
     assert!(matches!(subject.store.rotate(began.id, CLIENT, 1, GRACE).await.unwrap(), Rotation::Rotated { .. }));
     subject.store.end(began.id, EndReason::Logout).await.unwrap();
-    assert!(subject.store.grant(began.id, "shop").await.unwrap().is_none(), "an ended session was revived");
+    let again = subject.store.grant(began.id, "shop").await.unwrap();
+    assert_eq!(again, Granted::Gone, "an ended session was revived");
     assert!(subject.store.load(began.id).await.unwrap().is_none());
 }
 
-async fn the_grant_that_was_rotated_longest_ago_makes_room(subject: Subject) {
+async fn no_grant_makes_room_for_another(subject: Subject) {
     let began = subject.begin(UserId::random()).await;
-    for number in 1..MOST_GRANTS {
-        subject.clock.advance(Duration::from_millis(1));
-        subject.store.grant(began.id, &format!("client-{number:02}")).await.unwrap();
+    let begin = |number: usize| {
+        let (store, id) = (subject.store.clone(), began.id);
+        async move { store.grant(id, &format!("client-{number:03}")).await.unwrap() }
+    };
+    // All but a few, then more at once than there is room for.
+    for number in 1..MOST_GRANTS - 4 {
+        assert!(matches!(begin(number).await, Granted::Begun(_)), "{number}");
     }
-    subject.clock.advance(Duration::from_millis(1));
-    subject.store.rotate(began.id, CLIENT, 1, GRACE).await.unwrap();
-    let session = subject.store.grant(began.id, "one-more").await.unwrap().unwrap();
+    let last = join_all((MOST_GRANTS..MOST_GRANTS + 4).map(begin)).await;
+    assert!(last.iter().all(|granted| matches!(granted, Granted::Begun(_))));
+    for number in [0, MOST_GRANTS + 9] {
+        assert_eq!(begin(number).await, Granted::Full);
+    }
+    let session = subject.store.load(began.id).await.unwrap().unwrap();
     assert_eq!(session.clients.len(), MOST_GRANTS);
-    assert!(session.clients.contains_key(CLIENT) && session.clients.contains_key("one-more"));
-    assert!(!session.clients.contains_key("client-01"), "it was the oldest");
+    assert!(session.clients.contains_key(CLIENT) && session.clients.contains_key("client-001"), "nobody has lost any");
+    assert!(matches!(rotate(&subject, began.id, 1).await, ("rotated", 2)));
+    // One that is there begins again, and one that ends makes room.
+    let Granted::Begun(again) = begin(1).await else { panic!("it is there") };
+    assert_eq!((again.clients.len(), again.clients["client-001"].generation), (MOST_GRANTS, 1));
+    subject.store.end_grant(began.id, "client-002").await.unwrap();
+    assert!(matches!(begin(0).await, Granted::Begun(_)));
+    assert_eq!(begin(2).await, Granted::Full);
 }
 
 async fn a_rotation_keeps_the_session_alive(subject: Subject) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use shared::clock::{Clock, Timestamp};
 use shared::session::{
-    ClusterWrite, Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation,
-    Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+    ClusterWrite, Created, EndReason, FeedPosition, Granted, NewSession, OnlineCursor, OnlinePage, Revocation,
+    Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 
 use crate::cluster::{Network, TestNode, nodes};
@@ -59,7 +59,7 @@ impl SessionStore for InTurn {
         self.node().rotate(id, client, presented, grace).await
     }
 
-    async fn grant(&self, id: SessionId, client: &str) -> Answer<Option<Session>> {
+    async fn grant(&self, id: SessionId, client: &str) -> Answer<Granted> {
         self.node().grant(id, client).await
     }
 

@@ -28,6 +28,8 @@ struct NewClientBody {
     client_id: Option<String>,
     /// It belongs to the platform: no consent is asked.
     first_party: Option<bool>,
+    /// Whether a browser may be sent to it without a person's act; true when it is left out.
+    approved: Option<bool>,
     disabled: Option<bool>,
     #[schema(inline)]
     #[serde(flatten)]
@@ -39,6 +41,9 @@ struct NewClientBody {
 #[expect(dead_code, reason = "only its documentation is used")]
 struct ChangedClientBody {
     first_party: Option<bool>,
+    /// Whether a browser may be sent to it without a person's act. It stays as it is when it is left out; a client that
+    /// registered itself loses it when it changes what people see of it.
+    approved: Option<bool>,
     disabled: Option<bool>,
     /// Make a new secret up; the old one is worth nothing from then on.
     new_secret: Option<bool>,

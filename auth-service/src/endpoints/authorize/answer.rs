@@ -1,13 +1,15 @@
 //! The answer to a client, by way of the browser: in the query (RFC 6749, section 4.1.2) or in a form that the browser
 //! posts (OAuth 2.0 Form Post Response Mode). It always names the issuer (RFC 9207).
 
-use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse};
 use shared::problem::Problem;
 use url::Url;
 
+use super::super::pages::leave;
 use crate::AuthService;
 use crate::authorization::{Refusal, ResponseMode, ReturnAddress};
+use crate::clients::Client;
 
 pub(super) fn give(
     service: &AuthService,
@@ -24,17 +26,62 @@ pub(super) fn refuse(
     to: &ReturnAddress,
     refusal: &Refusal,
 ) -> Result<HttpResponse, Problem> {
-    answer(service, http, to, vec![("error", refusal.error), ("error_description", &refusal.description)])
+    answer(service, http, to, refused(refusal))
+}
+
+/// A refusal that no act of the person's led to. To a client that no administrator has approved, it goes by way of a page: the
+/// address of this service would else take people anywhere (RFC 9700, section 4.11.2). In a frame the page could not be
+/// answered, and nobody is taken anywhere: what the address bar shows stays.
+pub(super) fn refuse_unasked(
+    service: &AuthService,
+    http: &HttpRequest,
+    client: &Client,
+    to: &ReturnAddress,
+    ui_locales: Option<&str>,
+    refusal: &Refusal,
+) -> Result<HttpResponse, Problem> {
+    if client.approved || is_framed(http) {
+        return refuse(service, http, to, refusal);
+    }
+    tracing::info!(
+        client = client.id,
+        error = refusal.error,
+        "a refusal to a client that is not approved is shown first"
+    );
+    let parameters = complete(service, to, refused(refusal));
+    match to.mode {
+        ResponseMode::Query => leave(http, client, ui_locales, &with_query(&to.redirect_uri, &parameters), None),
+        ResponseMode::FormPost => leave(http, client, ui_locales, &to.redirect_uri, Some(&parameters)),
+    }
+}
+
+/// Whether the browser says that what it fetches is for a frame; a page that is gone to cannot make it say so.
+fn is_framed(http: &HttpRequest) -> bool {
+    let destination = http.headers().get("sec-fetch-dest").map(HeaderValue::as_bytes);
+    destination.is_some_and(|it| [&b"iframe"[..], b"frame", b"embed", b"object", b"fencedframe"].contains(&it))
+}
+
+fn refused(refusal: &Refusal) -> Vec<(&str, &str)> {
+    vec![("error", refusal.error), ("error_description", &refusal.description)]
+}
+
+fn complete<'a>(
+    service: &'a AuthService,
+    to: &'a ReturnAddress,
+    mut parameters: Vec<(&'a str, &'a str)>,
+) -> Vec<(&'a str, &'a str)> {
+    parameters.extend(to.state.as_deref().map(|state| ("state", state)));
+    parameters.push(("iss", &service.issuer));
+    parameters
 }
 
 fn answer<'a>(
     service: &'a AuthService,
     http: &HttpRequest,
     to: &'a ReturnAddress,
-    mut parameters: Vec<(&'a str, &'a str)>,
+    parameters: Vec<(&'a str, &'a str)>,
 ) -> Result<HttpResponse, Problem> {
-    parameters.extend(to.state.as_deref().map(|state| ("state", state)));
-    parameters.push(("iss", &service.issuer));
+    let parameters = complete(service, to, parameters);
     match to.mode {
         ResponseMode::Query => Ok(redirect(&with_query(&to.redirect_uri, &parameters))),
         ResponseMode::FormPost => super::super::pages::form_post(http, &to.redirect_uri, &parameters),

@@ -16,17 +16,17 @@ pub(super) use self::answer::with_query;
 pub(super) use self::pushed::push;
 use super::origin::Origin;
 use crate::AuthService;
-use crate::authorization::decision::{self, Progress, SignedIn};
+use crate::authorization::decision::{self, Before, Progress, SignedIn};
 use crate::authorization::{AuthorizationRequest, Flow, Refusal, ReturnAddress, Step, request};
 use crate::browser_session::{self, BrowserSession};
 use crate::clients::{self, Client};
 use crate::codes::{self, Code};
+use crate::consent_epoch::ConsentEpoch;
 use crate::form::{Form, TooLarge};
 use crate::id_token;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 use crate::storage::audit::{Actor, By};
-use crate::storage::consents;
 use crate::storage::grants::GrantId;
 
 /// Ask for an authorization code (RFC 6749, section 4.1.1; OpenID Connect Core, section 3.1.2.1). A person's browser is
@@ -46,7 +46,7 @@ use crate::storage::grants::GrantId;
     ),
     responses(
         (status = 303, description = "To a page of this service, or back to the client with `code` or `error`, `state` and `iss`"),
-        (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`)", content_type = "text/html"),
+        (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`); or a page that asks before it leads to a client that no administrator has approved", content_type = "text/html"),
         (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`request_too_large`: the parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         super::answers::OverBudget,
@@ -126,14 +126,19 @@ async fn dispatch(
     let to = request::return_address(&form, &client).map_err(|why| Problem::bad_request("invalid_request", why))?;
     let request = match read(service, &form, &client, to.clone()) {
         Ok(request) => request,
-        Err(refusal) => return answer::refuse(service, http, &to, &refusal),
+        Err(refusal) => {
+            return answer::refuse_unasked(service, http, &client, &to, form.get("ui_locales"), &refusal);
+        }
     };
     let progress = Progress { started_at, has_selected_account: false, has_consented: false };
-    let session = browser_session::find(service, http).await?;
-    let step = next(service, &client, &request, progress, session.as_ref()).await?;
-    match (step, session) {
-        (Step::Answer, Some(session)) => give_code(service, origin, http, &request, &session).await,
-        (step, _) if request.prompt.none => answer::refuse(service, http, &to, &unattended(step)),
+    let present = Present::find(service, http, &client).await?;
+    let step = next(&client, &request, progress, present.as_ref());
+    match (step, present) {
+        (Step::Answer, Some(present)) => give_code(service, origin, http, &request, present).await,
+        (step, _) if request.prompt.none => {
+            let locales = request.ui_locales.as_deref();
+            answer::refuse_unasked(service, http, &client, &to, locales, &unattended(step))
+        }
         (step, _) => {
             let (id, cookie) = Flow::begin(service, http, request, started_at)?;
             let mut answer = to_page(step, &id);
@@ -149,21 +154,25 @@ async fn go_on(
     http: &HttpRequest,
     flow: Flow,
 ) -> Result<HttpResponse, Problem> {
-    let request = flow.request();
-    let session = browser_session::find(service, http).await?;
+    let (request, client) = (flow.request(), &flow.client);
+    let present = Present::find(service, http, client).await?;
     if let Some(refusal) = flow.refusal() {
-        if let Some(session) = session {
-            flow.end(service, session.user.id).await?;
+        if let Some(present) = present {
+            flow.end(service, present.session.user.id).await?;
         }
-        return answer::refuse(service, http, &request.to, &refusal);
+        if flow.is_refused() {
+            return answer::refuse(service, http, &request.to, &refusal);
+        }
+        let locales = request.ui_locales.as_deref();
+        return answer::refuse_unasked(service, http, client, &request.to, locales, &refusal);
     }
-    let progress = flow.progress(session.as_ref().map(|session| session.user.id));
-    match (next(service, &flow.client, request, progress, session.as_ref()).await?, session) {
-        (Step::Answer, Some(session)) => {
-            if !flow.end(service, session.user.id).await? {
+    let progress = flow.progress(present.as_ref().map(|present| (&present.session.user, &present.epoch)));
+    match (next(client, request, progress, present.as_ref()), present) {
+        (Step::Answer, Some(present)) => {
+            if !flow.end(service, present.session.user.id).await? {
                 return Err(Problem::bad_request("flow_over", "this sign-in has been answered already"));
             }
-            give_code(service, origin, http, request, &session).await
+            give_code(service, origin, http, request, present).await
         }
         (step, _) => Ok(to_page(step, &flow.id).finish()),
     }
@@ -191,22 +200,31 @@ pub(super) fn read(
     }
 }
 
-async fn next(
-    service: &AuthService,
-    client: &Client,
-    request: &AuthorizationRequest,
-    progress: Progress,
-    session: Option<&BrowserSession>,
-) -> Result<Step, Problem> {
-    let signed_in = session.map(|it| SignedIn { user: it.user.id, auth_time: it.session.auth_time() });
-    let allowed = match session {
-        Some(session) if !client.first_party => {
-            let consent = consents::of(&service.database, session.user.id, &client.id).await?;
-            Some(consent.map_or_else(Words::default, |consent| consent.scope))
-        }
-        _ => None,
+/// Whoever is signed in in the browser, and how they stand to the client.
+struct Present {
+    session: BrowserSession,
+    allowed: Words,
+    /// Of the same moment: what is allowed before a withdrawal becomes nothing after it.
+    epoch: ConsentEpoch,
+}
+
+impl Present {
+    async fn find(service: &AuthService, http: &HttpRequest, client: &Client) -> Result<Option<Self>, Problem> {
+        let Some(session) = browser_session::find(service, http).await? else { return Ok(None) };
+        let (allowed, epoch) = ConsentEpoch::now(service, session.user.id, client).await?;
+        Ok(Some(Self { session, allowed, epoch }))
+    }
+}
+
+fn next(client: &Client, request: &AuthorizationRequest, progress: Progress, present: Option<&Present>) -> Step {
+    let signed_in = present
+        .map(|Present { session, .. }| SignedIn { user: session.user.id, auth_time: session.session.auth_time() });
+    let before = match present {
+        _ if !client.is_assured_at(&request.to.redirect_uri) => Before::Unassured,
+        Some(present) if !client.first_party => Before::Allowed(&present.allowed),
+        _ => Before::Own,
     };
-    Ok(decision::next(request, progress, signed_in, allowed.as_ref()))
+    decision::next(request, progress, signed_in, before)
 }
 
 fn unattended(step: Step) -> Refusal {
@@ -232,7 +250,7 @@ async fn give_code(
     origin: &Origin,
     http: &HttpRequest,
     request: &AuthorizationRequest,
-    session: &BrowserSession,
+    Present { session, epoch, .. }: Present,
 ) -> Result<HttpResponse, Problem> {
     let by = By { actor: Actor::User(session.user.id), ..origin.anonymous() };
     let auth_time: Timestamp = session.session.auth_time();
@@ -249,6 +267,7 @@ async fn give_code(
         claims: request.claims.clone(),
         dpop_jkt: request.dpop_jkt.clone(),
         auth_time,
+        epoch,
     };
     tracing::debug!(client = code.client_id, user = ?by.actor, "an authorization code");
     let text = codes::write(service, &code).await?;

@@ -7,12 +7,14 @@ use serde::Deserialize;
 use shared::pages::{Field, HtmlForm, Page};
 use shared::problem::Problem;
 use shared::request::Query;
+use shared::session::UserId;
 
 use super::consent::Decision;
 use super::member::Member;
 use super::texts::AuthTexts;
 use crate::AuthService;
 use crate::browser_session::BrowserSession;
+use crate::consent_epoch::ConsentEpoch;
 use crate::device_grant::{self, Waiting};
 use crate::endpoints::origin::Origin;
 use crate::storage::audit::{Act, Entry};
@@ -36,8 +38,12 @@ struct DeviceDecisionPage<'a> {
     t: AuthTexts,
     user: &'a User,
     code: &'a str,
-    client: String,
+    client: &'a str,
     waiting: &'a Waiting,
+    /// What comes back with the decision.
+    shown: String,
+    /// The client has changed, or somebody else has signed in, since the page was shown first.
+    changed: bool,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +66,11 @@ pub(in crate::endpoints) async fn show(
 #[derive(Deserialize)]
 pub(in crate::endpoints) struct DeviceForm {
     user_code: String,
+    /// Who was asked: somebody else may have signed in since.
+    account: Option<UserId>,
+    /// What they were shown: the client may have changed since.
+    #[serde(default)]
+    shown: String,
     decision: Option<Decision>,
 }
 
@@ -81,13 +92,21 @@ pub(in crate::endpoints) async fn submit(
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again(String::new(), code));
     };
     service.throttle.user_code_exists(user.id).await?;
+    let is_as_shown = form.account == Some(user.id) && form.shown == waiting.shown_to(&user);
     match form.decision {
-        Some(decision) => decide(&service, &origin, &page, waiting, BrowserSession { session, user }, decision).await,
-        None => {
-            let client = waiting.client.metadata.client_name.as_ref().map(|name| name.as_str().to_owned());
-            let client = client.unwrap_or_else(|| waiting.client.id.clone());
-            let (user, code, waiting) = (&user, form.user_code.as_str(), &waiting);
-            page.show(&DeviceDecisionPage { page: &page, t, user, code, client, waiting })
+        Some(Decision::Allow) if is_as_shown => {
+            let by = BrowserSession { session, user };
+            let (_, epoch) = ConsentEpoch::now(&service, by.user.id, &waiting.client).await?;
+            decide(&service, &origin, &page, waiting, by, Some(epoch)).await
+        }
+        Some(Decision::Refuse) => {
+            decide(&service, &origin, &page, waiting, BrowserSession { session, user }, None).await
+        }
+        undecided => {
+            let (client, shown) = (waiting.client.shown_name(), waiting.shown_to(&user));
+            let (user, code, waiting, changed) = (&user, form.user_code.as_str(), &waiting, undecided.is_some());
+            let status = if changed { StatusCode::CONFLICT } else { StatusCode::OK };
+            page.answer(status, &DeviceDecisionPage { page: &page, t, user, code, client, waiting, shown, changed })
         }
     }
 }
@@ -98,15 +117,14 @@ async fn decide(
     page: &Page,
     waiting: Waiting,
     by: BrowserSession,
-    decision: Decision,
+    allowed: Option<ConsentEpoch>,
 ) -> Result<HttpResponse, Problem> {
-    let allowed = decision == Decision::Allow;
     let (actor, detail) = (origin.of_user(by.user.id), format!("{}: {}", waiting.client.id, waiting.scope));
-    let entry = match allowed {
-        true => Entry::done(Act::Consent, &actor),
-        false => Entry::refused(Act::Consent, &actor, "refused"),
+    let (entry, done) = match allowed {
+        Some(_) => (Entry::done(Act::Consent, &actor), "/device?done=allow"),
+        None => (Entry::refused(Act::Consent, &actor, "refused"), "/device?done=refuse"),
     };
     service.record(&entry.subject(by.user.id).session(by.session.id).detail(detail)).await?;
     device_grant::answer(service, waiting, &by, allowed).await?;
-    Ok(page.see_other(if allowed { "/device?done=allow" } else { "/device?done=refuse" }))
+    Ok(page.see_other(done))
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use shared::pages::{HtmlForm, Page, texts};
 use shared::problem::Problem;
 use shared::request::Query;
+use shared::session::UserId;
 use url::Url;
 
 use crate::AuthService;
@@ -24,6 +25,7 @@ texts! {
             en: "You will be signed out of the shop, your orders, your account and every application that you signed in to with this browser.",
             zh: "您将退出商店、订单、账户，以及用此浏览器登录的所有应用。"
         }
+        leads_to { en: "You will be sent to", zh: "之后您将被带往" }
         signed_in_as { en: "Signed in as", zh: "当前账户" }
         yes { en: "Sign out", zh: "退出登录" }
         no { en: "Stay signed in", zh: "保持登录" }
@@ -37,6 +39,8 @@ struct LogOutPage<'a> {
     t: LogOutTexts,
     request: &'a LogoutRequest,
     user: &'a User,
+    /// Where the browser is sent then.
+    host: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +54,7 @@ pub(in crate::endpoints) async fn show(
     page: Page,
     Query(query): Query<LogOutQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let request = logout::waiting(&service, &query.request)?;
+    let request = logout::waiting(&service, &query.request).await?;
     let Some(BrowserSession { user, .. }) = browser_session::find(&service, &http).await? else {
         return Ok(page.see_other(&logout::to("/oauth2/logout", &query.request, None)));
     };
@@ -58,22 +62,24 @@ pub(in crate::endpoints) async fn show(
         Some(locales) => page.preferring(locales),
         None => page,
     };
-    let page = match request.returns_to(true).and_then(|(uri, _)| Url::parse(uri).ok()) {
-        Some(address) => page.form_leads_to(&address),
-        None => page,
-    };
-    page.show(&LogOutPage { page: &page, t: LogOutTexts(page.language), request: &request, user: &user })
+    let address = request.returns_to(true).and_then(|(uri, _)| Url::parse(uri).ok());
+    let page = if let Some(address) = &address { page.form_leads_to(address) } else { page };
+    let host = address.map(|address| address.host_str().unwrap_or(address.scheme()).to_owned());
+    page.show(&LogOutPage { page: &page, t: LogOutTexts(page.language), request: &request, user: &user, host })
 }
 
 #[derive(Deserialize)]
-pub(in crate::endpoints) struct NoFields {}
+pub(in crate::endpoints) struct LogOutForm {
+    /// Who was asked: somebody else may have signed in since.
+    account: Option<UserId>,
+}
 
 pub(in crate::endpoints) async fn submit(
     service: web::Data<AuthService>,
     http: HttpRequest,
     origin: Origin,
     Query(query): Query<LogOutQuery>,
-    HtmlForm(NoFields {}): HtmlForm<NoFields>,
+    HtmlForm(form): HtmlForm<LogOutForm>,
 ) -> Result<HttpResponse, Problem> {
-    logout::agreed(&service, &origin, &http, &query.request).await
+    logout::agreed(&service, &origin, &http, &query.request, form.account).await
 }

@@ -8,6 +8,7 @@ pub(super) mod applications;
 pub(super) mod consent;
 pub(super) mod device;
 mod form_post;
+mod leave;
 pub(super) mod log_out;
 pub(super) mod member;
 pub(super) mod password;
@@ -20,3 +21,4 @@ mod texts;
 mod way;
 
 pub(super) use self::form_post::form_post;
+pub(super) use self::leave::leave;

@@ -1,5 +1,6 @@
 //! With which account to go on, where a client asks for the choice.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -10,8 +11,9 @@ use shared::session::UserId;
 
 use super::consent::FlowQuery;
 use super::texts::AuthTexts;
-use super::way::{Way, flow, next};
+use super::way::{flow, flow_page, next, step};
 use crate::AuthService;
+use crate::authorization::Flow;
 use crate::browser_session::{self, BrowserSession};
 use crate::storage::users::User;
 
@@ -24,6 +26,17 @@ struct SelectAccountPage<'a> {
     user: &'a User,
     /// Where another account signs in.
     another: String,
+    /// What comes back with the choice.
+    shown: String,
+    /// The client has changed since the page was shown first.
+    changed: bool,
+}
+
+impl<'a> SelectAccountPage<'a> {
+    fn new(page: &'a Page, flow: &Flow, user: &'a User, changed: bool) -> Self {
+        let (client, shown, another) = (flow.client_name(), flow.shown_to(user, &flow.client), step(flow, "/sign-in"));
+        Self { page, t: AuthTexts(page.language), client, user, another, shown, changed }
+    }
 }
 
 pub(in crate::endpoints) async fn show(
@@ -32,18 +45,20 @@ pub(in crate::endpoints) async fn show(
     page: Page,
     Query(query): Query<FlowQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let way = Way::Flow(Box::new(flow(&service, &http, &query.flow).await?));
-    let page = way.page(page);
+    let flow = flow(&service, &http, &query.flow).await?;
+    let page = flow_page(page, &flow);
     let Some(BrowserSession { user, .. }) = browser_session::find(&service, &http).await? else {
-        return Ok(page.see_other(&way.next()));
+        return Ok(page.see_other(&next(&flow)));
     };
-    let (t, client) = (AuthTexts(page.language), way.client_name().unwrap_or_default());
-    page.show(&SelectAccountPage { page: &page, t, client, user: &user, another: way.to("/sign-in") })
+    page.show(&SelectAccountPage::new(&page, &flow, &user, false))
 }
 
 #[derive(Deserialize)]
 pub(in crate::endpoints) struct SelectAccountForm {
     account: UserId,
+    /// What they were shown: the client may have changed since.
+    #[serde(default)]
+    shown: String,
 }
 
 pub(in crate::endpoints) async fn submit(
@@ -56,8 +71,13 @@ pub(in crate::endpoints) async fn submit(
     let flow = flow(&service, &http, &query.flow).await?;
     let next = next(&flow);
     let session = browser_session::find(&service, &http).await?;
-    if session.is_some_and(|session| session.user.id == form.account) {
-        flow.select_account(&service, form.account).await?;
+    let Some(session) = session.filter(|session| session.user.id == form.account) else {
+        return Ok(page.see_other(&next));
+    };
+    if flow.shown_to(&session.user, &flow.client) != form.shown {
+        let page = flow_page(page, &flow);
+        return page.answer(StatusCode::CONFLICT, &SelectAccountPage::new(&page, &flow, &session.user, true));
     }
+    flow.select_account(&service, form.account).await?;
     Ok(page.see_other(&next))
 }

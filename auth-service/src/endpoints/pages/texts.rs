@@ -61,6 +61,10 @@ texts! {
             en: "You can take this back at any time, under Account, Applications.",
             zh: "您可以随时在“账户 › 应用”中撤销。"
         }
+        client_changed(client) {
+            en: "{client} has changed what it says or asks for. This is how it is now: look again, and decide anew.",
+            zh: "{client} 刚刚更改了自己的信息或所请求的权限。以下是最新内容，请重新查看并决定。"
+        }
         signed_in_as { en: "Signed in as", zh: "当前账户" }
         allow { en: "Allow", zh: "允许" }
         refuse { en: "Do not allow", zh: "拒绝" }
@@ -100,6 +104,18 @@ texts! {
         device_shows { en: "Your device shows this code:", zh: "您的设备上显示的代码：" }
         device_allowed { en: "Your device is signed in. You can go back to it.", zh: "您的设备已登录，请返回设备继续。" }
         device_refused { en: "The device was not let in.", zh: "已拒绝该设备。" }
+
+        leave_title { en: "Leave for another site?", zh: "要前往其他网站吗？" }
+        leave_lead(client) {
+            en: "A link of {client} has led you here, and nothing was done. From here it leads on to:",
+            zh: "{client} 的链接将您带到了这里，未执行任何操作。接下来它将带您前往："
+        }
+        leave_warning {
+            en: "Nobody at this shop has checked this application. Go on only if you know it and expected to be sent there.",
+            zh: "本店尚未审核此应用。仅当您了解该应用并打算前往时才继续。"
+        }
+        leave_go_on { en: "Go on", zh: "继续前往" }
+        leave_stay { en: "Stay here", zh: "留在本站" }
 
         form_post_title { en: "You are on your way", zh: "正在前往应用" }
         form_post_lead {

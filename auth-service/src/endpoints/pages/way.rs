@@ -51,11 +51,10 @@ impl Way {
 
     /// Another page on the same way.
     pub(super) fn to(&self, page: &str) -> String {
-        let (name, value) = match self {
-            Self::Flow(flow) => ("flow", flow.id.as_str()),
-            Self::Local(path) => ("return_to", path.as_str()),
-        };
-        format!("{page}?{}", form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish())
+        match self {
+            Self::Flow(flow) => step(flow, page),
+            Self::Local(path) => with(page, "return_to", path.as_str()),
+        }
     }
 
     pub(super) fn client_name(&self) -> Option<String> {
@@ -96,6 +95,14 @@ pub(super) fn flow_page(page: Page, flow: &Flow) -> Page {
 
 /// Back to the dispatcher, which decides what comes next.
 pub(super) fn next(flow: &Flow) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("flow", &flow.id).finish();
-    format!("/oauth2/authorize?{query}")
+    step(flow, "/oauth2/authorize")
+}
+
+/// A page on the way of a client's request.
+pub(super) fn step(flow: &Flow, page: &str) -> String {
+    with(page, "flow", &flow.id)
+}
+
+fn with(page: &str, name: &str, value: &str) -> String {
+    format!("{page}?{}", form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish())
 }

@@ -16,6 +16,11 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     };
     let text = form.required("code")?;
     let code = codes::find(service, text, &presented, by).await?;
+    // What the client has changed since must not make its code worth more.
+    let is_unproved = client.is_public() && code.code_challenge.is_none();
+    if is_unproved || client.redirect_uri(&code.redirect_uri).is_none() {
+        return Err(OAuthError::invalid_grant());
+    }
     let bound_to = request.bind(code.dpop_jkt.as_deref()).await?;
     codes::use_up(service, text, &code, by).await?;
     let new = NewTokens {
@@ -28,6 +33,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         nonce: code.nonce,
         claims: code.claims,
         bound_to,
+        epoch: code.epoch,
     };
     give(request, new).await
 }

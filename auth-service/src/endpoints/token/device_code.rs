@@ -22,6 +22,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         nonce: None,
         claims: RequestedClaims::default(),
         bound_to,
+        epoch: allowed.epoch,
     };
     give(request, new).await
 }

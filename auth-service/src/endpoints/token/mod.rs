@@ -22,6 +22,7 @@ use crate::AuthService;
 use crate::authorization::claims::RequestedClaims;
 use crate::client_authentication::authenticate;
 use crate::clients::{Client, GrantType};
+use crate::consent_epoch::ConsentEpoch;
 use crate::form::Form;
 use crate::grants::{self, NewGrant};
 use crate::id_token::{self, NewIdToken};
@@ -98,6 +99,8 @@ struct NewTokens {
     claims: RequestedClaims,
     /// The key that the tokens are bound to.
     bound_to: Option<Thumbprint>,
+    /// In which the person has allowed it.
+    epoch: ConsentEpoch,
 }
 
 /// Begins the grant, and gives what comes with it: no more than the client may have by now.
@@ -106,6 +109,7 @@ async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens
     let left = grants::left(service, client, &new.scope, &new.granted_audiences);
     let (scope, granted_audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
     let audiences = new.audiences.within(&granted_audiences);
+    let claims = new.claims.left(&client.words(), &new.scope, &scope);
     let user = service.users.by_id(new.user).await?.ok_or_else(OAuthError::invalid_grant)?;
     let refreshable = client.allows_grant(GrantType::RefreshToken);
     let grant = NewGrant {
@@ -115,10 +119,11 @@ async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens
         client_id: client.id.clone(),
         scope: scope.clone(),
         audiences: granted_audiences,
-        claims: serde_json::to_string(&new.claims).map_err(Problem::internal)?,
+        claims: serde_json::to_string(&claims).map_err(Problem::internal)?,
         // A confidential client's refresh token is bound to the client's own proof (RFC 9449, section 5).
         dpop_jkt: bound_to.filter(|_| client.is_public()).map(|key| key.to_string()),
         refreshable,
+        epoch: new.epoch,
     };
     let begun = grants::begin(service, grant, by).await?;
     let (grant, session) = begun.ok_or_else(OAuthError::invalid_grant)?;
@@ -130,7 +135,7 @@ async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens
     let (audiences, scope) = (&audiences, &scope);
     let to = ToClient { user: &user, session: &session, grant: &grant, audiences, scope, bound_to };
     let tokens = issue::to_client(service, &to, refreshable.then_some(1))?;
-    with_id_token(service, client, &to, tokens, new.nonce.as_deref(), &new.claims)
+    with_id_token(service, client, &to, tokens, new.nonce.as_deref(), &claims)
 }
 
 /// Adds the ID token that an OpenID scope comes with.

@@ -1,6 +1,7 @@
 //! `grant_type=refresh_token` (RFC 6749, section 6): the platform's own rotation, for each grant by itself.
 
 use super::{TokenRequest, with_id_token};
+use crate::authorization::claims::RequestedClaims;
 use crate::authorization::request;
 use crate::grants;
 use crate::issue::{self, ClientTokens, ToClient};
@@ -25,7 +26,8 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     let Rotated { user, session, generation } = rotated;
     let to = ToClient { user: &user, session: &session, grant: &grant, audiences: &audiences, scope: &scope, bound_to };
     let tokens = issue::to_client(service, &to, Some(generation))?;
-    let claims = serde_json::from_str(&grant.claims).unwrap_or_default();
+    let claims: RequestedClaims = serde_json::from_str(&grant.claims).unwrap_or_default();
+    let claims = claims.left(&client.words(), &grant.scope, &scope);
     // Without the nonce (OpenID Connect Core, section 12.2).
     with_id_token(service, client, &to, tokens, None, &claims)
 }

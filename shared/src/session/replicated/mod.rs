@@ -40,8 +40,8 @@ pub use self::keys::ClusterKeys;
 use self::membership::{Membership, Seeds};
 use self::node::{Acknowledgements, Node};
 use super::{
-    Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId,
-    SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+    Created, EndReason, FeedPosition, Granted, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session,
+    SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use crate::arrival;
 use crate::clock::{Clock, Timestamp};
@@ -174,7 +174,7 @@ impl SessionStore for ReplicatedSessionStore {
         self.change(|replica| replica.rotate(id, client, presented, grace)).await
     }
 
-    async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+    async fn grant(&self, id: SessionId, client: &str) -> Result<Granted, StoreUnavailable> {
         self.change(|replica| replica.grant(id, client)).await
     }
 

@@ -12,8 +12,8 @@ use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 use crate::session::table::Table;
 use crate::session::{
-    ClientGrant, Created, FEED_MARGIN, NewSession, Revoked, Rotation, Session, SessionId, SessionLimit, Touched,
-    UserId, Written,
+    ClientGrant, Created, FEED_MARGIN, Granted, NewSession, Revoked, Rotation, Session, SessionId, SessionLimit,
+    Touched, UserId, Written,
 };
 
 /// So long the end of a session is kept whose expiry no node here knows: a partition may hide it.
@@ -149,12 +149,12 @@ impl Replica {
         rotation
     }
 
-    pub(super) fn grant(&mut self, id: SessionId, client: &str) -> Option<Session> {
+    pub(super) fn grant(&mut self, id: SessionId, client: &str) -> Granted {
         let stamp = self.clock.next();
         let before = self.clients_of(id);
-        let session = self.table.grant(id, client, stamp.at());
+        let granted = self.table.grant(id, client, stamp.at());
         self.tell_clients(id, &before, stamp);
-        session
+        granted
     }
 
     pub(super) fn end_grant(&mut self, id: SessionId, client: &str) {
