@@ -67,6 +67,11 @@ impl Place {
         Some(Self { database_url, redis_url: Some(redis_url), _folder: None })
     }
 
+    /// A file for the database, and this Redis.
+    pub(crate) fn on_redis(url: String) -> Self {
+        Self { redis_url: Some(url), ..Self::embedded() }
+    }
+
     /// The settings of a service there.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut pairs = vec![
