@@ -99,6 +99,14 @@ impl SmallValues {
         self.store.remove(key).await
     }
 
+    /// As [`KeyValueStore::forget_expired`].
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn forget_expired(&self, limit: i64) -> Result<u64, StoreUnavailable> {
+        self.store.forget_expired(limit).await
+    }
+
     /// Whether values can be written: readiness.
     ///
     /// # Errors

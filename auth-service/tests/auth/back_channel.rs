@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use auth_service::clients::{self, registry};
 use auth_service::storage::audit::By;
+use auth_service::storage::grants::StoredSession;
 use auth_service::storage::outbox::{self, Which};
 use auth_service::{Started, end_session, grants};
 use base64::Engine as _;
@@ -28,6 +29,7 @@ on_both!(
     a_client_without_an_address_is_told_nothing,
     c18_a_client_that_does_not_listen_is_told_again_and_at_last_waits_for_an_administrator with |config: &mut auth_service::Config| config.back_channel.attempts = 3,
     c18_a_slow_client_holds_up_neither_the_user_nor_another_client,
+    hb6_slow_clients_that_registered_themselves_leave_room_for_those_of_administrators,
     a_redirection_is_not_followed with |config: &mut auth_service::Config| config.back_channel.attempts = 1,
     an_address_inside_that_only_the_client_has_named_is_not_called with |config: &mut auth_service::Config| config.back_channel.attempts = 1,
     a_consent_that_is_taken_back_signs_the_user_out_at_the_client,
@@ -324,6 +326,40 @@ async fn c18_a_slow_client_holds_up_neither_the_user_nor_another_client(app: App
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     wait_for("the slow client's lane", async || slow.open.load(Ordering::SeqCst) == 4).await;
     assert_eq!(slow.told().len(), 4, "it is not called more often at once");
+}
+
+async fn hb6_slow_clients_that_registered_themselves_leave_room_for_those_of_administrators(app: App) {
+    let (slow, quick) = (Ears::open().await, Ears::open().await);
+    slow.answer(Manner::Silence);
+    let (mut browser, person) = signed_in(&app).await;
+    let tokens = application(&app, &quick).await.tokens(&app, &mut browser).await;
+    let now = app.clock.now();
+    let mut transaction = app.service.database.begin().await.unwrap();
+    for number in 0..200 {
+        let delivery = outbox::Delivery {
+            id: uuid::Uuid::new_v4(),
+            client_id: format!("client-{}", number % 50),
+            session: StoredSession(SessionId::random_for(person.id)),
+            user_id: person.id,
+            uri: slow.url.clone(),
+            alg: "EdDSA".to_owned(),
+            own_claim: true,
+            created_at: now,
+            attempts: 0,
+            next_at: now,
+            dead_at: None,
+            last_error: None,
+        };
+        outbox::insert(&mut transaction, &delivery).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    wait_for("the slow clients' lanes", async || slow.open.load(Ordering::SeqCst) == 32).await;
+    let started = Instant::now();
+    end(&app, &tokens).await;
+    quick.hears(1).await;
+    // A call has five seconds: no slow one was waited for.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(slow.open.load(Ordering::SeqCst), 32, "all of them together have no more");
 }
 
 async fn a_redirection_is_not_followed(app: App) {

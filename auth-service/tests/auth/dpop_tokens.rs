@@ -19,10 +19,10 @@ on_both!(
 );
 
 /// Somebody's key.
-struct Holder(Ed25519KeyPair);
+pub(crate) struct Holder(Ed25519KeyPair);
 
 impl Holder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Ed25519KeyPair::generate().unwrap())
     }
 
@@ -52,7 +52,7 @@ impl Holder {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.0.sign(message.as_bytes())))
     }
 
-    fn token_proof(&self, app: &App) -> String {
+    pub(crate) fn token_proof(&self, app: &App) -> String {
         self.proof(app, "POST", "/oauth2/token", None)
     }
 }

@@ -72,6 +72,11 @@ impl Place {
         Self { database_url: self.database_url.clone(), redis_url: self.redis_url.clone(), _folder: None }
     }
 
+    /// A file for the database, and this Redis.
+    pub(crate) fn on_redis(url: String) -> Self {
+        Self { redis_url: Some(url), ..Self::embedded() }
+    }
+
     /// The settings of a service there.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut pairs = vec![

@@ -4,6 +4,8 @@
 
 mod accounts;
 mod admin;
+mod anonymous_flood;
+mod anonymous_state;
 mod attacks;
 mod attacks_on_codes;
 mod audit;
@@ -41,3 +43,4 @@ mod session_cookies;
 mod sessions;
 mod storage;
 mod token_exchange;
+mod weighed;
