@@ -11,7 +11,7 @@ use crate::plan::{Fault, Store};
 use crate::proxy::Proxy;
 
 /// What a run sets: no throttle but the faults, and no second sign-in before a payment.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("LOGIN_ATTEMPTS_PER_ACCOUNT", "1000000"),
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "1000000"),
     ("REGISTRATIONS_PER_ADDRESS", "1000000"),
@@ -19,6 +19,8 @@ const SETTINGS: [(&str, &str); 8] = [
     ("MAX_UNPAID_ORDERS", "1000000"),
     ("PAYMENT_DEADLINE", "1d"),
     ("STEP_UP_AFTER", "1d"),
+    // A refresh whose answer was lost is repeated for longer than an outage lasts, on a loaded machine too.
+    ("REFRESH_GRACE", "60s"),
     ("GATEWAY_REST", "3s"),
 ];
 

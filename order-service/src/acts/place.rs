@@ -45,7 +45,7 @@ impl OrderService {
         loop {
             let Some(order) = orders::find_by_key(&self.database, user, key).await? else {
                 match self.begin(user, key, request).await? {
-                    Begun::New(order) => return self.drive(order, authorization).await,
+                    Begun::New(order) => return self.drive(*order, authorization).await,
                     Begun::KeyTaken => continue,
                     Begun::TooManyUnpaid => return Err(self.too_many_unpaid()),
                 }

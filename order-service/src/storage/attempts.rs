@@ -31,7 +31,7 @@ pub struct NewOrder<'a> {
 /// What [`begin`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
-    New(Order),
+    New(Box<Order>),
     /// The user has used the key before.
     KeyTaken,
     TooManyUnpaid,
@@ -48,7 +48,7 @@ pub async fn begin(database: &Database, new: &NewOrder<'_>, limit: UnpaidLimit) 
     }
     let Some(order) = insert(&mut transaction, new).await? else { return Ok(Begun::KeyTaken) };
     transaction.commit().await?;
-    Ok(Begun::New(order))
+    Ok(Begun::New(Box::new(order)))
 }
 
 async fn is_taken(transaction: &mut Transaction, new: &NewOrder<'_>) -> Result<bool, Error> {

@@ -97,7 +97,7 @@ impl Tables {
             next_attempt_at: created_at + Duration::from_secs(100),
         };
         match attempts::begin(&self.database, &new, UnpaidLimit(1_000)).await.unwrap() {
-            Begun::New(order) => Some(order),
+            Begun::New(order) => Some(*order),
             Begun::KeyTaken => None,
             Begun::TooManyUnpaid => panic!("the limit is not reached"),
         }
@@ -164,7 +164,7 @@ async fn ho3_of_many_attempts_at_once_as_many_are_recorded_as_may_be_unpaid(tabl
     // Those that stopped half-way are no orders, and may go on as far as the limit allows.
     let given_up: Vec<Order> = tries
         .iter()
-        .filter_map(|outcome| if let Begun::New(order) = outcome { Some(order.clone()) } else { None })
+        .filter_map(|outcome| if let Begun::New(order) = outcome { Some((**order).clone()) } else { None })
         .collect();
     for order in &given_up {
         orders::put_off(&tables.database, order, at(1_000)).await.unwrap();
