@@ -8,7 +8,7 @@ use crate::back_channel;
 pub(crate) const METRICS: &[Metric] = &[
     Metric::counter("roam_logins_total", "Attempts to sign in, by what became of them.").by("outcome", &LOGINS),
     Metric::counter("roam_refreshes_total", "Refresh tokens presented, by what was found.")
-        .by("outcome", &["rotated", "repeated", "stolen", "gone", "malformed"]),
+        .by("outcome", &["rotated", "repeated", "stolen", "late", "gone", "malformed"]),
     Metric::counter("roam_sessions_ended_total", "Sessions that were ended, by why.").by("reason", &REASONS),
     Metric::counter("roam_backchannel_logouts_total", "Attempts to tell a client of a logout, by what became of them.")
         .by("outcome", &back_channel::OUTCOMES),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
 use secrecy::{ExposeSecret, SecretString};
+use shared::arrival::TooLate;
 use shared::problem::Problem;
 use shared::session::{EndReason, Rotation, Session, SessionId};
 use shared::token::PLATFORM_CLIENT;
@@ -73,6 +74,7 @@ pub async fn rotate(service: &AuthService, text: &SecretString, by: &By) -> Resu
             Rotation::Rotated { session, generation } => ("rotated", session, generation),
             Rotation::Repeated { session, generation } => ("repeated", session, generation),
             Rotation::Stolen { session } => return Err(Box::pin(stolen(service, &session, by)).await),
+            Rotation::Late => return Err(late()),
             Rotation::Gone => return Err(gone()),
         };
     let user = if end_session::is_current(&user, &session) {
@@ -142,6 +144,12 @@ async fn outdated(service: &AuthService, session: SessionId, by: &By) -> Problem
 fn unsettled() -> Problem {
     let detail = "the account is being changed; try again in a moment";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "account_changing", detail).retry_after(Duration::from_secs(1))
+}
+
+/// Nobody stole it: the request waited while its client went on elsewhere.
+fn late() -> Problem {
+    count("late");
+    TooLate::Waited.into()
 }
 
 fn gone() -> Problem {

@@ -19,6 +19,7 @@ use url::Url;
 
 #[cfg(feature = "server")]
 pub(crate) use self::trace_context::{continue_in, incoming, trace_headers, trace_id};
+use crate::arrival::Arrival;
 
 /// The target of spans that are sent as traces, and are no part of a log line.
 pub const TRACES: &str = "roam::traces";
@@ -37,6 +38,8 @@ pub(crate) struct Cause {
     pub(crate) span: Span,
     /// Called services log it too.
     pub(crate) request_id: Option<actix_web::http::header::HeaderValue>,
+    /// Of a request that may change something.
+    pub(crate) arrival: Option<Arc<Arrival>>,
     /// The trace that the request came in: it is passed on where the span is not recorded.
     #[cfg(feature = "server")]
     pub(crate) incoming: Option<SpanContext>,
@@ -48,6 +51,7 @@ impl Cause {
             service,
             span,
             request_id: None,
+            arrival: None,
             #[cfg(feature = "server")]
             incoming: None,
         }
@@ -70,6 +74,11 @@ pub(crate) fn service() -> Arc<str> {
 pub(crate) fn request_id() -> Option<String> {
     let id = CAUSE.try_with(|cause| cause.request_id.clone()).ok()??;
     id.to_str().ok().map(str::to_owned)
+}
+
+/// The arrival of the request that this is done for, where it may change something.
+pub(crate) fn arrival() -> Option<Arc<Arrival>> {
+    CAUSE.try_with(|cause| cause.arrival.clone()).ok()?
 }
 
 pub(crate) async fn because_of<T>(cause: Cause, work: impl Future<Output = T>) -> T {

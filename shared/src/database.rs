@@ -156,8 +156,9 @@ impl Database {
     /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock.
     ///
     /// # Errors
-    /// No connection or lock was free in time.
+    /// No connection or lock was free in time, or it is too late for the request that this is done for: nothing was changed.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        measured::before_an_effect()?;
         Ok(match self {
             Self::Postgres(primary) => {
                 let span = calls::transaction_span("postgresql");

@@ -2,15 +2,18 @@
 //! Knows no user table, no cart and no order; holds no private key.
 #![cfg_attr(feature = "redis", doc = include_str!("../README.md"))]
 
+pub mod arrival;
 pub mod authentication;
 pub mod calls;
 pub mod clock;
+pub mod clock_skew;
 pub mod config;
 #[cfg(feature = "database")]
 pub mod database;
 pub mod key_value;
 #[cfg(feature = "pages")]
 pub mod pages;
+pub mod pauses;
 pub mod problem;
 #[cfg(feature = "redis")]
 pub mod redis;

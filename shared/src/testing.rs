@@ -1,5 +1,15 @@
-//! Databases and Redis of their own for tests: real ones, named by `TEST_POSTGRES_URL` and `TEST_REDIS_URL`, which
-//! `cargo xtask test` sets. Without them a test is left out, aloud; with `ROAM_REQUIRE_SERVERS=1` it fails instead.
+//! Databases and Redis of their own for tests, and requests that have waited. The servers are real ones, named by
+//! `TEST_POSTGRES_URL` and `TEST_REDIS_URL`, which `cargo xtask test` sets. Without them a test is left out, aloud; with `ROAM_REQUIRE_SERVERS=1` it fails instead.
+
+use std::time::Duration;
+
+/// Does `work` as a request does that may change something, and that arrived so long ago.
+pub async fn late<T>(waited: Duration, work: impl Future<Output = T>) -> T {
+    let arrival = crate::arrival::Arrival::ago(waited);
+    let cause = crate::calls::Cause::new("a test".into(), tracing::Span::none());
+    let cause = crate::calls::Cause { arrival: Some(std::sync::Arc::new(arrival)), ..cause };
+    crate::calls::because_of(cause, work).await
+}
 
 /// The URL of a fresh, empty PostgreSQL database, or `None` where no server is at hand.
 ///

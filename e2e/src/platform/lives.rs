@@ -1,5 +1,6 @@
 //! The lives of the platform's processes: stopped, killed, started again with other settings. Owns none of them.
 
+use rustix::process::Signal;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,22 @@ impl Platform {
     /// It does not run.
     pub fn kill(&mut self, replica: impl Into<Replica>) {
         self.process_of(replica).kill().unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Freezes a replica (`SIGSTOP`), as a machine that is suspended: it keeps its connections and answers nobody.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn pause(&mut self, replica: impl Into<Replica>) {
+        self.process_of(replica).signal(Signal::STOP).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Lets a replica go on (`SIGCONT`) after [`Platform::pause`].
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn resume(&mut self, replica: impl Into<Replica>) {
+        self.process_of(replica).signal(Signal::CONT).unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Starts a replica again, on the same port and with the same data, and waits until it is ready. One that still runs

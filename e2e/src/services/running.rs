@@ -140,12 +140,20 @@ impl Running {
         Ok(self.process.as_mut().map(Process::ended).transpose()?.flatten())
     }
 
+    /// Sends it a signal. One that does not run is left alone.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        self.process.as_mut().map_or(Ok(()), |process| process.signal(signal))
+    }
+
     /// Asks it to stop as an operator does (`SIGTERM`), and does not wait. One that does not run is left alone.
     ///
     /// # Errors
     /// The system refuses.
     pub fn ask_to_stop(&mut self) -> anyhow::Result<()> {
-        self.process.as_mut().map_or(Ok(()), |process| process.signal(Signal::TERM))
+        self.signal(Signal::TERM)
     }
 
     /// Stops it as an operator does (`SIGTERM`), and waits for its end. One that does not run is left alone.

@@ -15,6 +15,7 @@ mod keys;
 mod load;
 mod nodes;
 mod outside;
+mod pauses;
 mod pinned;
 #[path = "../platform/refresh.rs"]
 mod refresh;

@@ -43,10 +43,12 @@ impl Refusal {
 
     /// Whether nothing could be said of the token: a 503, and no word against its holder.
     pub const fn is_unavailable(&self) -> bool {
-        matches!(
-            self,
-            Self::Token(TokenError::KeysUnavailable) | Self::Proof(ProofError::TooMany) | Self::Unavailable(_)
-        )
+        match self {
+            Self::Token(error) => error.is_ours(),
+            Self::Proof(error) => matches!(error, ProofError::TooMany),
+            Self::Scope(_) => false,
+            Self::Unavailable(_) => true,
+        }
     }
 
     /// The answer to whoever sent the token so.
@@ -100,14 +102,24 @@ pub(super) fn session_ended(forgotten: &[Cookie<'_>]) -> Problem {
     forgotten.iter().fold(problem, |problem, cookie| problem.header(SET_COOKIE, cookie.to_string()))
 }
 
-/// 401 `invalid_token` (RFC 6750, section 3.1), or 503 while no key is known: it fails closed.
+/// 401 `invalid_token` (RFC 6750, section 3.1), or 503 while nothing can be said of any token: it fails closed.
 pub(super) fn refused(error: TokenError, sent: Scheme) -> Problem {
-    if error == TokenError::KeysUnavailable {
-        return Problem::unavailable("the issuer's key set", error);
+    if error.is_ours() {
+        return cannot_tell(error);
     }
     let parameters = format!("error=\"invalid_token\", error_description=\"{error}\"");
     Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", error.to_string())
         .header(WWW_AUTHENTICATE, challenge(sent, &parameters))
+}
+
+/// 503: whether a token is good cannot be said here at the moment.
+pub(crate) fn cannot_tell(error: TokenError) -> Problem {
+    let what = match error {
+        TokenError::RevocationsUnknown => "the revocation feed",
+        TokenError::ClockInDoubt => "the clock of this machine",
+        _ => "the issuer's key set",
+    };
+    Problem::unavailable(what, error)
 }
 
 /// 401 `invalid_dpop_proof` (RFC 9449, section 7.1), or 503 while no more can be remembered.

@@ -91,7 +91,7 @@ impl SingleSignOn {
     async fn opened(&self, cookie: &SessionCookie, request: &HttpRequest) -> Result<Option<Session>, Problem> {
         for (id, secret) in cookie.presented(request) {
             if let Some(session) = self.load(id).await?.filter(|session| session.is_opened_by(&secret))
-                && self.is_living(&session).await?
+                && !self.is_told_of(&session)
             {
                 return Ok(Some(session));
             }

@@ -22,6 +22,8 @@ pub use self::answer::answer_with_cookies;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;
 pub use self::challenge::Refusal;
+#[cfg(feature = "relying-party")]
+pub(crate) use self::challenge::cannot_tell;
 pub use self::cookie_domain::DomainPattern;
 pub use self::cookie_keys::{CookieKeys, InvalidCookieKey};
 pub use self::credential::dpop_proof;

@@ -233,9 +233,30 @@ impl SingleSignOn {
     /// Part of the verdict: what was taken back, as far as this process knows.
     pub(super) fn unrevoked(&self, verdict: Result<VerifiedToken, TokenError>) -> Result<VerifiedToken, TokenError> {
         verdict.and_then(|token| {
-            let revoked = self.0.revocations.holds_any(token.named());
-            if revoked || self.is_forgotten(&token) { Err(TokenError::Revoked) } else { Ok(token) }
+            if self.0.revocations.holds_any(token.named()) || self.is_forgotten(&token) {
+                return Err(TokenError::Revoked);
+            }
+            self.can_tell().map(|()| token)
         })
+    }
+
+    /// Whether anything can be said of a session's end and of a token's times: it fails closed.
+    ///
+    /// # Errors
+    /// [`TokenError::RevocationsUnknown`] before the feed has been read, and again after this process stood still;
+    /// [`TokenError::ClockInDoubt`] where clocks are too far apart.
+    pub(crate) fn can_tell(&self) -> Result<(), TokenError> {
+        if !self.0.revocations.are_known() {
+            return Err(TokenError::RevocationsUnknown);
+        }
+        if self.clocks_in_doubt().next().is_some() { Err(TokenError::ClockInDoubt) } else { Ok(()) }
+    }
+
+    fn clocks_in_doubt(&self) -> impl Iterator<Item = &'static str> {
+        let store = self.0.revocations.skew().is_too_far();
+        let issuer = self.0.verifier.keys().skew().is_too_far();
+        let store = store.then_some("the clock of this machine differs by 30 s or more from the session store's");
+        store.into_iter().chain(issuer.then_some("the clock of this machine differs by 30 s or more from the issuer's"))
     }
 
     /// Whether the token is older than the store's memory: its session, if it is part of one, has ended with the process
@@ -314,8 +335,8 @@ impl SingleSignOn {
     /// What is still missing before this service can tell who calls: readiness. Empty when nothing is.
     pub fn missing(&self) -> Vec<&'static str> {
         let keys = (!self.0.verifier.has_keys()).then_some("the issuer's key set has not been read");
-        let feed = (!self.0.revocations.has_caught_up()).then_some("the revocations have not been read");
-        keys.into_iter().chain(feed).collect()
+        let feed = (!self.0.revocations.are_known()).then_some("the revocations have not been read");
+        keys.into_iter().chain(feed).chain(self.clocks_in_doubt()).collect()
     }
 }
 

@@ -11,6 +11,7 @@ use sqlx::{Either, Error, Execute, Executor, Pool, Postgres, SqlStr, Sqlite};
 use tracing::Span;
 
 use super::{in_time, is_unavailable};
+use crate::arrival;
 use crate::calls;
 
 /// A pool that measures: what [`on_database!`](crate::on_database) runs a query on.
@@ -29,6 +30,12 @@ impl<'p, DB: sqlx::Database> Measured<'p, DB> {
     pub fn new(pool: &'p Pool<DB>) -> Self {
         Self(pool)
     }
+}
+
+/// # Errors
+/// It is too late for the request that this is done for.
+pub(super) fn before_an_effect() -> Result<(), Error> {
+    arrival::before_an_effect().map_err(|late| std::io::Error::new(std::io::ErrorKind::TimedOut, late).into())
 }
 
 /// Waits for a connection, or for a transaction, and measures how long.
@@ -136,7 +143,12 @@ macro_rules! measured {
             {
                 let span = calls::database_span($system);
                 let query = Named { query, span: span.clone() };
-                run(self.0, span, async |connection| connection.execute(query).await).boxed()
+                // What is only executed answers no rows: it changes something.
+                let changing = async move {
+                    before_an_effect()?;
+                    run(self.0, span, async |connection| connection.execute(query).await).await
+                };
+                changing.boxed()
             }
 
             fn fetch_optional<'e, 'q: 'e, E>(

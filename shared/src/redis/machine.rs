@@ -33,7 +33,7 @@ const DOUBT: Duration = Duration::from_millis(250);
 
 /// After a failure the next attempt is made no earlier than this; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often the sentinels are asked whether the master is still the one that is used: a master that was cut off from
 /// them, and not from us, would go on to answer.

@@ -1,7 +1,9 @@
 //! A service's listener. Owns what every service answers alike (health, readiness, metrics, API documents, unknown paths)
 //! and the graceful stop; knows no endpoint of a service.
 
+mod connection;
 mod documents;
+mod late;
 mod observe;
 mod readiness;
 mod route;
@@ -14,17 +16,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, middleware, web};
+use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, Error, middleware, web};
 use anyhow::Context as _;
+use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::connection::{Connection, Limits, Peer};
 pub use self::readiness::Readiness;
 pub use self::route::{ROUTE_COOKIE, Route};
 use crate::calls;
 use crate::config::Settings;
+use crate::pauses::Pauses;
 use crate::telemetry;
 
 /// Where and as what a service listens.
@@ -109,8 +117,10 @@ pub fn serve_on(
     if route.is_some() {
         telemetry::describe(route::METRICS);
     }
+    // Pauses count from here on.
+    Pauses::of_this_process();
     let closing = draining.clone();
-    let server = HttpServer::new(move || {
+    let application = move || {
         let route = route.clone();
         let observer = Rc::new(observe::Observer::new(service, closing.clone()));
         let (app, api) = App::new()
@@ -129,15 +139,37 @@ pub fn serve_on(
             .configure(|config| documents::serve(config, api))
             .default_service(unknown)
             .wrap(middleware::from_fn(move |request, next| route::lead(route.clone(), request, next)))
+            .wrap(middleware::from_fn(late::refuse))
             .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
-    })
-    .workers(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))
-    .keep_alive(Duration::from_secs(75))
-    .client_request_timeout(Duration::from_secs(5))
-    .shutdown_timeout(20)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    };
+    let server = Server::build()
+        .workers(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))
+        .shutdown_timeout(20)
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    let connections = move || {
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // The connection has limits of its own.
+            .keep_alive(KeepAlive::Os)
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(Duration::from_secs(1))
+            .local_addr(address)
+            .on_connect_ext(Peer::note)
+            .finish(map_config(application().into_factory().map_err(|error: Error| error.error_response()), |()| {
+                AppConfig::default()
+            }));
+        fn_service(async |stream: TcpStream| {
+            let client = stream.peer_addr().ok();
+            Ok((Connection::new(stream, Limits::default()), Protocol::Http1, client))
+        })
+        .and_then(http)
+    };
+    let server = server.listen(service, listener, connections)?.run();
     let handle = server.handle();
     tracing::info!(service, %address, "listening");
     let server = tokio::spawn(server);

@@ -23,6 +23,8 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
+use super::connection::Peer;
+use super::late::may_change_something;
 use crate::calls::{self, Cause, TRACES};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -107,7 +109,9 @@ pub(super) async fn observe(
     let started = Instant::now();
     let endpoint = observer.endpoint(&request);
     let request_id = request_id(request.headers());
-    let (cause, line) = begin(&observer.service, &endpoint, &request, &request_id);
+    let (arrival, _answering) = Peer::of(request.conn_data()).arrives();
+    let (mut cause, line) = begin(&observer.service, &endpoint, &request, &request_id);
+    cause.arrival = may_change_something(request.method()).then(|| Arc::new(arrival));
     let span = cause.span.clone();
     let answer = async {
         let response = next.call(request).await?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Readiness, Running, ServerConfig, serve};
+use crate::problem::Problem;
 use crate::request::Json;
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -36,6 +37,19 @@ async fn slow(entered: web::Data<tokio::sync::Barrier>) -> HttpResponse {
     HttpResponse::Ok().body("done")
 }
 
+/// Works until it is too late for the request.
+#[utoipa::path(responses((status = 200)))]
+#[post("/work")]
+async fn work(entered: web::Data<tokio::sync::Barrier>) -> Result<HttpResponse, Problem> {
+    entered.wait().await;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        crate::calls::arrival().expect("a request that may change something").is_in_time()?;
+    }
+    Ok(HttpResponse::Ok().finish())
+}
+
 struct Service {
     running: Running,
     entered: web::Data<tokio::sync::Barrier>,
@@ -61,7 +75,7 @@ impl Service {
         };
         let data = entered.clone();
         let running = serve(&config, readiness, move |config| {
-            config.app_data(data.clone()).service(show).service(add).service(slow);
+            config.app_data(data.clone()).service(show).service(add).service(slow).service(work);
         });
         Self { running: running.expect("a free port"), entered, database_is_there }
     }
@@ -165,4 +179,19 @@ async fn a_stopping_service_finishes_the_request_under_way() {
     let answer = under_way.await.expect("no panic").expect("an answer although the service stops");
     assert_eq!(answer.text().await.expect("a body"), "done");
     stopping.await.expect("it stops");
+}
+
+#[tokio::test]
+async fn hf4_a_client_that_hangs_up_while_its_request_waits_gets_nothing_done() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let service = Service::start();
+    let mut client = tokio::net::TcpStream::connect(service.running.address()).await.expect("connected");
+    client.write_all(b"POST /work HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await.expect("sent");
+    service.entered.wait().await;
+    // Its sending side alone, so that the test can read what became of it.
+    client.shutdown().await.expect("shut");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.contains("application/problem+json") && answer.contains("hung up"), "{answer}");
 }

@@ -14,6 +14,7 @@ use super::{
     Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Revoked, Rotation, Session,
     SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
+use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 
 /// Sessions in memory: for one process, and for tests.
@@ -57,6 +58,7 @@ impl MemorySessionStore {
 #[async_trait]
 impl SessionStore for MemorySessionStore {
     async fn create(&self, new: NewSession, limit: SessionLimit) -> Result<Created, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.announcing(|table, now| table.create(new, limit, now)))
     }
 
@@ -74,6 +76,7 @@ impl SessionStore for MemorySessionStore {
         changes: &[(String, Option<String>)],
         expected: Option<u64>,
     ) -> Result<Written, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.with(|table, _| table.write(id, changes, expected)))
     }
 
@@ -84,19 +87,24 @@ impl SessionStore for MemorySessionStore {
         presented: u64,
         grace: Duration,
     ) -> Result<Rotation, StoreUnavailable> {
-        Ok(self.announcing(|table, now| table.rotate(id, client, presented, grace, now)))
+        arrival::before_an_effect()?;
+        let waited = arrival::waited();
+        Ok(self.announcing(|table, now| table.rotate(id, (client, presented), grace, waited, now)))
     }
 
     async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.with(|table, now| table.grant(id, client, now)))
     }
 
     async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable> {
+        arrival::before_an_effect()?;
         self.with(|table, _| table.end_grant(id, client));
         Ok(())
     }
 
     async fn end(&self, id: SessionId, _reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.announcing(|table, now| table.end(id, now)))
     }
 
@@ -106,6 +114,7 @@ impl SessionStore for MemorySessionStore {
         except: Option<SessionId>,
         _reason: EndReason,
     ) -> Result<Vec<SessionId>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         Ok(self.announcing(|table, now| table.end_all(user, except, now)))
     }
 
@@ -118,6 +127,7 @@ impl SessionStore for MemorySessionStore {
     }
 
     async fn revoke_token(&self, _user: UserId, token_id: u128) -> Result<(), StoreUnavailable> {
+        arrival::before_an_effect()?;
         self.announcing(|table, now| table.announce(Revoked::Token(token_id), now, now));
         Ok(())
     }

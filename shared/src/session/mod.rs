@@ -27,12 +27,19 @@ pub use self::redis::{AttributeKeys, RedisSessionStore};
 #[cfg(feature = "replicated")]
 pub use self::replicated::{ClusterKeys, ClusterWrite, ReplicatedConfig, ReplicatedSessionStore};
 pub use self::revocations::{Revocations, follow};
+use crate::arrival::TooLate;
 use crate::clock::Timestamp;
 
 /// The store does not answer, or answers what it should not. Nothing is known of what it kept.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the session store does not answer: {0}")]
 pub struct StoreUnavailable(pub String);
+
+impl From<TooLate> for StoreUnavailable {
+    fn from(late: TooLate) -> Self {
+        Self(format!("it was not asked: {late}"))
+    }
+}
 
 impl From<StoreUnavailable> for crate::problem::Problem {
     fn from(error: StoreUnavailable) -> Self {
@@ -97,6 +104,9 @@ pub enum Rotation {
     Repeated { session: Session, generation: u64 },
     /// Older than that: a copy is in a stranger's hands. The session has ended, everywhere.
     Stolen { session: Session },
+    /// Older than that, in a request that arrived before the last rotation and is carried out after it: its client has
+    /// gone on without it. Nothing was changed.
+    Late,
     /// The session or the client's grant in it has ended or never was.
     Gone,
 }
@@ -187,7 +197,7 @@ const FEED_MARGIN: Duration = Duration::from_secs(60);
 pub const MOST_GRANTS: usize = 32;
 
 /// Where in the feed a follower stands. Opaque; each store reads its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct FeedPosition {
     /// The last entry seen, for each part of the feed.
     seen: Vec<String>,
@@ -196,12 +206,37 @@ pub struct FeedPosition {
     marked: bool,
     /// Which server it was read from, where that may change: elsewhere it means nothing.
     server: u64,
+    /// The store's clock when it was read, where it has one of its own.
+    clock: Option<StoresClock>,
+}
+
+/// The same place, whenever it was read.
+impl PartialEq for FeedPosition {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.seen, self.at_end, self.server) == (&other.seen, other.at_end, other.server)
+    }
+}
+
+impl Eq for FeedPosition {}
+
+/// What a store's clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StoresClock {
+    /// Moved as the store's [`Clock`](crate::clock::Clock) was.
+    now: Timestamp,
+    /// How far this machine's clock is ahead of it, in microseconds.
+    ahead: i64,
 }
 
 impl FeedPosition {
     /// Whether nothing came after it when it was read: a follower has caught up.
     pub fn is_at_end(&self) -> bool {
         self.at_end
+    }
+
+    /// The same place, from which the next read waits for nothing: what it answers is so now.
+    fn without_waiting(self) -> Self {
+        Self { at_end: false, ..self }
     }
 
     /// Whether the server that was read is still the same.

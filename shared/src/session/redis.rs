@@ -33,6 +33,7 @@ use super::{
     NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit, SessionStore,
     StoreUnavailable, Touched, UserId, Written,
 };
+use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 use crate::redis::{NOW, Redis, Slot};
 
@@ -170,6 +171,7 @@ fn number(value: u128) -> u64 {
 #[async_trait]
 impl SessionStore for RedisSessionStore {
     async fn create(&self, new: NewSession, limit: SessionLimit) -> Result<Created, StoreUnavailable> {
+        arrival::before_an_effect()?;
         let new = new.bounded();
         let id = SessionId::random_for(new.user);
         let policy = match limit.policy {
@@ -218,6 +220,7 @@ impl SessionStore for RedisSessionStore {
         changes: &[(String, Option<String>)],
         expected: Option<u64>,
     ) -> Result<Written, StoreUnavailable> {
+        arrival::before_an_effect()?;
         let mut call = self.on_session(&WRITE, id);
         call.arg(expected.map_or_else(String::new, |version| version.to_string()));
         for (name, value) in changes {
@@ -239,8 +242,10 @@ impl SessionStore for RedisSessionStore {
         presented: u64,
         grace: Duration,
     ) -> Result<Rotation, StoreUnavailable> {
+        arrival::before_an_effect()?;
         let mut call = self.on_session(&ROTATE, id);
         call.arg(client).arg(presented).arg(number(grace.as_micros()));
+        call.arg(number(arrival::waited().as_micros()));
         let answer: Option<(String, u64, Contents)> = self.redis.invoke(slot(id.partition()), &call).await?;
         let Some((done, generation, contents)) = answer else { return Ok(Rotation::Gone) };
         let Some(session) = self.session(id, &contents) else { return Ok(Rotation::Gone) };
@@ -248,11 +253,13 @@ impl SessionStore for RedisSessionStore {
             "rotated" => Ok(Rotation::Rotated { session, generation }),
             "repeated" => Ok(Rotation::Repeated { session, generation }),
             "stolen" => Ok(Rotation::Stolen { session }),
+            "late" => Ok(Rotation::Late),
             _ => Err(unexpected("rotate")),
         }
     }
 
     async fn grant(&self, id: SessionId, client: &str) -> Result<Option<Session>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         let mut call = self.on_session(&GRANT, id);
         call.arg(client).arg(MOST_GRANTS);
         let contents: Option<Contents> = self.redis.invoke(slot(id.partition()), &call).await?;
@@ -260,12 +267,14 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn end_grant(&self, id: SessionId, client: &str) -> Result<(), StoreUnavailable> {
+        arrival::before_an_effect()?;
         let mut call = self.on_session(&END_GRANT, id);
         call.arg(client);
         self.redis.invoke(slot(id.partition()), &call).await
     }
 
     async fn end(&self, id: SessionId, _reason: EndReason) -> Result<Option<Session>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         let was: Option<Contents> = self.redis.invoke(slot(id.partition()), &self.on_session(&END, id)).await?;
         Ok(was.and_then(|contents| self.session(id, &contents)))
     }
@@ -276,6 +285,7 @@ impl SessionStore for RedisSessionStore {
         except: Option<SessionId>,
         _reason: EndReason,
     ) -> Result<Vec<SessionId>, StoreUnavailable> {
+        arrival::before_an_effect()?;
         let mut call = self.call(&END_ALL, user_key(user), user.partition());
         call.arg(user.to_string()).arg(except.map_or_else(String::new, |id| id.to_string()));
         let ended: Vec<String> = self.redis.invoke(slot(user.partition()), &call).await?;
@@ -308,15 +318,15 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn revoke_token(&self, user: UserId, token_id: u128) -> Result<(), StoreUnavailable> {
+        arrival::before_an_effect()?;
         let mut call = self.call(&REVOKE_TOKEN, feed_key(user.partition()), user.partition());
         call.arg(format!("{token_id:032x}"));
         self.redis.invoke(slot(user.partition()), &call).await
     }
 
+    /// Which entries matter still only the server's clock tells: where each stream begins is asked when it is read.
     fn feed_start(&self) -> FeedPosition {
-        let oldest = self.clock.now() - self.feed_window;
-        let seen = vec![format!("{}-0", oldest.millis().max(0)); usize::from(SessionId::PARTITIONS)];
-        FeedPosition { seen, ..FeedPosition::default() }
+        FeedPosition::default()
     }
 
     async fn follow(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {

@@ -3,15 +3,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
 
-use super::{EndReason, FEED_MARGIN, Revocation, Revoked, SessionId, SessionStore};
+use super::{EndReason, FEED_MARGIN, Revocation, Revoked, SessionId, SessionStore, StoresClock};
 use crate::clock::{Clock, Timestamp};
+use crate::clock_skew::ClockSkew;
+use crate::pauses::Pauses;
 
 /// A feed that was read to its end within this time is current.
 const CURRENT: Duration = Duration::from_secs(5);
@@ -19,8 +21,9 @@ const CURRENT: Duration = Duration::from_secs(5);
 /// How many sessions are asked for at once after a failover.
 const AT_ONCE: usize = 32;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Between two tries; the first one comes at once, for a connection breaks more often than a server.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 /// The revocations that still matter, in memory. A copy is the same.
 #[derive(Clone)]
@@ -33,6 +36,12 @@ struct Inner {
     held: RwLock<Generations>,
     caught_up: AtomicBool,
     read_at: Mutex<Option<Instant>>,
+    /// How far `clock` is ahead of the store's, in microseconds: entries are judged by the store's time.
+    ahead: AtomicI64,
+    skew: ClockSkew,
+    pauses: Pauses,
+    /// The pause of the process, by its number, after which the feed was read again.
+    read_after: AtomicU64,
 }
 
 /// Two generations, each of which takes entries for as long as one matters; then the older one is dropped whole. An
@@ -85,6 +94,10 @@ impl Numbers {
 impl Revocations {
     /// `keep` is the longest life of an access token: so long a revocation matters.
     pub fn new(keep: Duration, clock: Clock) -> Self {
+        Self::paused_by(keep, clock, Pauses::of_this_process().clone())
+    }
+
+    fn paused_by(keep: Duration, clock: Clock, pauses: Pauses) -> Self {
         let began_at = clock.now();
         let held = Generations { current: Numbers::default(), previous: Numbers::default(), began_at };
         Self(Arc::new(Inner {
@@ -93,12 +106,16 @@ impl Revocations {
             held: RwLock::new(held),
             caught_up: AtomicBool::new(false),
             read_at: Mutex::new(None),
+            ahead: AtomicI64::new(0),
+            skew: ClockSkew::from("store"),
+            read_after: AtomicU64::new(0),
+            pauses,
         }))
     }
 
     /// Remembers a revocation. Answers whether it was news.
     pub fn apply(&self, revocation: &Revocation) -> bool {
-        let now = self.0.clock.now();
+        let now = self.now();
         let mut held = self.0.held.write();
         held.sweep(now, self.0.keep);
         let news = !held.current.contains(revocation.revoked) && !held.previous.contains(revocation.revoked);
@@ -148,17 +165,43 @@ impl Revocations {
         self.0.caught_up.load(Ordering::Acquire)
     }
 
+    /// Whether what is held can be trusted: the feed has been read, and was read again since this process last stood still.
+    /// What was announced during a pause is not known before, however long the store is away.
+    pub fn are_known(&self) -> bool {
+        self.has_caught_up() && self.0.read_after.load(Ordering::Acquire) >= self.0.pauses.count()
+    }
+
     /// Whether the feed was read to its end within the last 5 seconds.
     pub fn is_current(&self) -> bool {
-        self.0.read_at.lock().is_some_and(|read_at| read_at.elapsed() < CURRENT)
+        self.are_known() && self.0.read_at.lock().is_some_and(|read_at| read_at.elapsed() < CURRENT)
+    }
+
+    /// How far this machine's clock is from the store's.
+    pub fn skew(&self) -> &ClockSkew {
+        &self.0.skew
+    }
+
+    /// The store's time, whatever this machine's clock says.
+    fn now(&self) -> Timestamp {
+        let (now, ahead) = (self.0.clock.now(), self.0.ahead.load(Ordering::Acquire));
+        Timestamp::from_micros(now.micros().saturating_sub(ahead))
+    }
+
+    /// What the store's clock said when the feed was read.
+    fn told_the_time(&self, by: StoresClock) {
+        let ahead = self.0.clock.now().micros().saturating_sub(by.now.micros());
+        self.0.ahead.store(ahead, Ordering::Release);
+        self.0.skew.measured(by.ahead);
     }
 
     fn sweep(&self) {
-        self.0.held.write().sweep(self.0.clock.now(), self.0.keep);
+        self.0.held.write().sweep(self.now(), self.0.keep);
     }
 
-    fn read_to_the_end(&self) {
+    /// `pause` is the last one before the read began.
+    fn read_to_the_end(&self, pause: u64) {
         *self.0.read_at.lock() = Some(Instant::now());
+        self.0.read_after.fetch_max(pause, Ordering::AcqRel);
         self.0.caught_up.store(true, Ordering::Release);
     }
 }
@@ -166,6 +209,7 @@ impl Revocations {
 /// Follows the feed of `store` for ever. Exports `roam_revocation_lag_seconds`, `roam_revocation_feed_errors_total` and
 /// `roam_revocations_held`.
 ///
+/// After a pause of this process the next read does not wait, for the answer to the one under way may be as old as the pause.
 /// After an error, or at another server, it reads again all that still matters, not only what came after its last position:
 /// a failover may have put entries before it. And it may have lost some, with the end of the session itself: what is
 /// remembered here and not told any more, and lives again, is ended again.
@@ -175,8 +219,15 @@ pub async fn follow(store: Arc<dyn SessionStore>, revocations: Revocations) {
     // What was told since all is read again, until that is done.
     let mut told_again: Option<HashSet<Revoked, RandomState>> = None;
     loop {
+        let pause = revocations.0.pauses.count();
+        if !revocations.are_known() {
+            position = position.without_waiting();
+        }
         match store.follow(&position).await {
             Ok((entries, next)) => {
+                if let Some(clock) = next.clock {
+                    revocations.told_the_time(clock);
+                }
                 if !next.is_of_the_same_server(&position) {
                     told_again = Some(HashSet::default());
                 }
@@ -189,7 +240,7 @@ pub async fn follow(store: Arc<dyn SessionStore>, revocations: Revocations) {
                 }
                 take_in(&revocations, &entries);
                 if next.is_at_end() {
-                    revocations.read_to_the_end();
+                    revocations.read_to_the_end(pause);
                     if let Some(told) = told_again.take() {
                         end_again(&*store, &revocations.sessions_beside(&told)).await;
                     }
@@ -201,7 +252,7 @@ pub async fn follow(store: Arc<dyn SessionStore>, revocations: Revocations) {
                     tracing::warn!(%error, "the revocation feed is lost; revocations are not seen until it is back");
                 }
                 metrics::counter!("roam_revocation_feed_errors_total").increment(1);
-                tokio::time::sleep(pause(failures)).await;
+                tokio::time::sleep(pause_after(failures)).await;
                 failures = failures.saturating_add(1);
                 position = store.feed_start();
                 told_again = Some(HashSet::default());
@@ -231,7 +282,7 @@ fn take_in(revocations: &Revocations, entries: &[Revocation]) {
     let live = revocations.has_caught_up();
     for entry in entries {
         if revocations.apply(entry) && live {
-            let lag = revocations.0.clock.now().since(entry.at);
+            let lag = revocations.now().since(entry.at);
             metrics::histogram!("roam_revocation_lag_seconds").record(lag.as_secs_f64());
         }
     }
@@ -239,11 +290,89 @@ fn take_in(revocations: &Revocations, entries: &[Revocation]) {
     metrics::gauge!("roam_revocations_held").set(revocations.len() as f64);
 }
 
-/// Doubles with each failure, and differs between replicas, which lost the feed at the same moment.
-fn pause(failures: u32) -> Duration {
-    let longest = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+/// None after the first failure. Then it doubles with each, and differs between replicas, which lost the feed at the same
+/// moment.
+fn pause_after(failures: u32) -> Duration {
+    let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
+    let longest = FIRST_PAUSE.saturating_mul(1 << doublings.min(10)).min(LONGEST_PAUSE);
     let mut dice = [0_u8; 1];
     // Without dice, all wait equally long.
     let _ = aws_lc_rs::rand::fill(&mut dice);
     longest / 2 + longest / 2 * u32::from(dice[0]) / 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{MemorySessionStore, UserId};
+
+    const TTL: Duration = Duration::from_secs(300);
+
+    fn session() -> SessionId {
+        SessionId::random_for(UserId::random())
+    }
+
+    #[tokio::test]
+    async fn hf3_entries_are_judged_by_the_stores_time_whatever_this_machines_clock_says() {
+        for ahead in [Duration::from_secs(600), Duration::from_secs(86_400)] {
+            let (clock, stores) = (Clock::default(), Clock::default());
+            clock.advance(ahead);
+            let revocations = Revocations::new(TTL, clock);
+            revocations.told_the_time(StoresClock { now: stores.now(), ahead: 0 });
+            let ended = session();
+            assert!(revocations.apply(&Revocation { revoked: Revoked::Session(ended), at: stores.now() }));
+            assert!(revocations.is_revoked(ended, 0), "{ahead:?} ahead");
+            let old = Revocation { revoked: Revoked::Token(1), at: stores.now() - TTL * 2 };
+            assert!(!revocations.apply(&old), "it matters to no token");
+        }
+    }
+
+    #[tokio::test]
+    async fn hf2_after_a_pause_nothing_is_known_until_the_feed_was_read_again() {
+        let (clock, pauses) = (Clock::default(), Pauses::made_up());
+        let store = Arc::new(MemorySessionStore::new(clock.clone(), TTL));
+        let revocations = Revocations::paused_by(TTL, clock, pauses.clone());
+        assert!(!revocations.are_known(), "nothing was read");
+        let following = tokio::spawn(follow(store.clone(), revocations.clone()));
+        until(|| revocations.are_known()).await;
+        following.abort();
+        let ended = session();
+        store.end(ended, EndReason::Logout).await.expect("memory answers");
+        pauses.pause();
+        assert!(!revocations.are_known() && !revocations.is_current());
+        let following = tokio::spawn(follow(store, revocations.clone()));
+        until(|| revocations.are_known()).await;
+        assert!(revocations.is_revoked(ended, 0), "what was announced meanwhile is known first");
+        following.abort();
+    }
+
+    #[tokio::test]
+    async fn hf2_an_answer_to_a_read_from_before_the_pause_tells_nothing() {
+        let revocations = Revocations::paused_by(TTL, Clock::default(), Pauses::made_up());
+        let before = revocations.0.pauses.count();
+        revocations.read_to_the_end(before);
+        assert!(revocations.are_known());
+        revocations.0.pauses.pause();
+        revocations.read_to_the_end(before);
+        assert!(!revocations.are_known());
+        revocations.read_to_the_end(revocations.0.pauses.count());
+        assert!(revocations.are_known());
+    }
+
+    #[test]
+    fn the_first_try_comes_at_once_and_the_others_soon() {
+        assert_eq!(pause_after(0), Duration::ZERO);
+        for failures in 1..100 {
+            let pause = pause_after(failures);
+            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{pause:?} after {failures}");
+        }
+    }
+
+    async fn until(is: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "waited in vain");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }

@@ -191,12 +191,13 @@ impl Table {
         Written::Version(session.version)
     }
 
+    /// `waited` is how long the request that asks for it has waited.
     pub(super) fn rotate(
         &mut self,
         id: SessionId,
-        client: &str,
-        presented: u64,
+        (client, presented): (&str, u64),
         grace: Duration,
+        waited: Duration,
         now: Timestamp,
     ) -> Rotation {
         let Some(session) = self.sessions.get_mut(&id) else { return Rotation::Gone };
@@ -211,6 +212,9 @@ impl Table {
         let grant = *grant;
         if presented + 1 == grant.generation && now.since(grant.rotated_at) <= grace {
             return Rotation::Repeated { session: session.clone(), generation: grant.generation };
+        }
+        if now - waited < grant.rotated_at {
+            return Rotation::Late;
         }
         self.end(id, now).map_or(Rotation::Gone, |session| Rotation::Stolen { session })
     }

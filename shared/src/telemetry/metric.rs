@@ -95,10 +95,15 @@ pub(super) const COMMON: &[Metric] = &[
     )
     .by_event(),
     Metric::counter("roam_http_requests_total", "Requests answered, by service and status.").by_event(),
+    Metric::counter("roam_late_requests_total", "Requests that came too late to be carried out, by what held them up.")
+        .by("why", &["hung_up", "paused", "waited"]),
     Metric::counter("roam_token_checks_total", "Access tokens looked at, by what was found.").by_event(),
     Metric::seconds("roam_revocation_lag_seconds", "How long after the end of a session this process heard of it."),
     Metric::counter("roam_revocation_feed_errors_total", "Reads of the revocation feed that failed."),
     Metric::gauge("roam_revocations_held", "Revocations that are held in memory."),
+    Metric::counter("roam_process_pauses_total", "How often this process stood still for a second or more."),
+    Metric::gauge("roam_clock_ahead_seconds", "How far this machine's clock is ahead of another.")
+        .by("of", &["store", "issuer"]),
     Metric::counter("roam_key_set_reads_total", "Reads of the issuer's key set, by how they ended.")
         .by("outcome", &["read", "failed"]),
     Metric::counter(

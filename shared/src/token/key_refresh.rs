@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use reqwest::header::{CACHE_CONTROL, HeaderMap};
+use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap};
 use reqwest::{Client, StatusCode, redirect};
 use url::Url;
 
 use super::KeySet;
 use crate::calls;
+use crate::clock::{Clock, Timestamp};
+use crate::clock_skew::Reading;
 
 /// For one read, from the connection to the last byte.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -17,6 +19,10 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Between two reads that succeed; the answer's `max-age` may ask for less.
 const LONGEST_FRESH: Duration = Duration::from_secs(300);
 const SHORTEST_FRESH: Duration = Duration::from_secs(10);
+/// While the issuer's clock seems to differ: the next answer tells whether it does.
+const IN_DOUBT: Duration = Duration::from_secs(5);
+/// The `Date` of an answer has whole seconds, and servers make it anew once or twice in each.
+const UNIT_OF_DATE: Duration = Duration::from_secs(2);
 /// After a first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Without a key, no request can be answered: then at most so long.
@@ -39,7 +45,7 @@ pub(super) async fn keep_fresh(keys: &KeySet, url: Url) {
                     trouble.clear();
                 }
                 pause = FIRST_PAUSE;
-                fresh_for
+                if keys.skew().is_in_doubt() { fresh_for.min(IN_DOUBT) } else { fresh_for }
             }
             Err(error) => {
                 let cause = format!("{error:#}");
@@ -78,7 +84,12 @@ impl Source {
         };
         let client = self.client.insert(client);
         let request = client.get(self.url.clone()).build()?;
+        let before = Clock::default().now();
         let answer = calls::send(client, request, self.url.path()).await.map_err(reqwest::Error::without_url)?;
+        if let Some(other) = date(answer.headers()) {
+            let reading = Reading { before, after: Clock::default().now(), other, unit: UNIT_OF_DATE };
+            keys.skew().measured(reading.ahead());
+        }
         ensure!(answer.status() == StatusCode::OK, "the issuer answers {}", answer.status().as_u16());
         let fresh_for = fresh_for(answer.headers());
         let body = read_body(answer).await?;
@@ -105,6 +116,16 @@ async fn read_body(mut answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// When the issuer made the answer (RFC 9110, section 6.6.1); none where a cache had kept it.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    if headers.contains_key(AGE) {
+        return None;
+    }
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::default() + since_epoch)
 }
 
 fn fresh_for(headers: &HeaderMap) -> Duration {
@@ -144,6 +165,17 @@ mod tests {
             assert_eq!(fresh_for(&headers), Duration::from_secs(seconds), "{header}");
         }
         assert_eq!(fresh_for(&HeaderMap::new()), LONGEST_FRESH);
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read_unless_a_cache_had_kept_it() {
+        let mut headers = HeaderMap::from_iter([(DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().expect("a header"))]);
+        assert_eq!(date(&headers), Some(Timestamp::from_seconds(784_111_777)));
+        headers.insert(AGE, "3".parse().expect("a header"));
+        assert_eq!(date(&headers), None);
+        headers = HeaderMap::from_iter([(DATE, "yesterday".parse().expect("a header"))]);
+        assert_eq!(date(&headers), None);
+        assert_eq!(date(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::jwk::Jwk;
 use super::{KeyFault, PublishedKey, key_refresh, read_object};
+use crate::clock_skew::ClockSkew;
 
 /// How many keys a set may have.
 const MAX_KEYS: usize = 32;
@@ -47,6 +48,7 @@ struct Known {
     asked: Notify,
     /// Counts the reads that were asked for and are done.
     answered: watch::Sender<u64>,
+    skew: ClockSkew,
 }
 
 #[derive(Default)]
@@ -72,7 +74,13 @@ impl KeySet {
             asks: Mutex::default(),
             asked: Notify::new(),
             answered: watch::Sender::new(0),
+            skew: ClockSkew::from("issuer"),
         }))
+    }
+
+    /// How far this machine's clock is from the issuer's, by the answers that the set was read from.
+    pub fn skew(&self) -> &ClockSkew {
+        &self.0.skew
     }
 
     pub fn has_keys(&self) -> bool {

@@ -269,9 +269,20 @@ pub enum TokenError {
     /// No key set has been read yet, so nothing can be said of any token.
     #[error("the issuer's keys are not known yet")]
     KeysUnavailable,
+    /// The revocations have not been read, since the start or since this process stood still: it may have been revoked.
+    #[error("the revocations have not been read yet")]
+    RevocationsUnknown,
+    /// The clock of this machine is wrong, or the others' are: nothing can be said of its times.
+    #[error("the clock of this machine differs too much from the others'")]
+    ClockInDoubt,
 }
 
 impl TokenError {
+    /// Whether the fault lies here: the token may be good, and the answer is 503.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::RevocationsUnknown | Self::ClockInDoubt)
+    }
+
     /// One word for a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -287,6 +298,8 @@ impl TokenError {
             Self::BoundToKey => "bound_to_key",
             Self::NotBoundToKey => "not_bound_to_key",
             Self::KeysUnavailable => "keys_unavailable",
+            Self::RevocationsUnknown => "revocations_unknown",
+            Self::ClockInDoubt => "clock_in_doubt",
         }
     }
 }

@@ -274,3 +274,38 @@ async fn an_issuer_that_comes_up_late_is_found_within_seconds() {
     service.accepts("a token", &service.good_token()).await;
     assert_eq!(server.hits(), settled, "a good set is not asked for again");
 }
+
+#[actix_web::test]
+async fn hf3_a_clock_that_is_far_from_the_issuers_makes_a_service_unready_and_silent() {
+    let service = Service::without_cool_down().await;
+    let token = service.good_token();
+    service.accepts("a good token", &token).await;
+    let keys = key_set(&[&service.key]).to_string();
+    let in_doubt = async || service.single_sign_on.missing().iter().any(|missing| missing.contains("clock"));
+    // A key that is not known has the set read again.
+    let unknown = Key::ed("not published").token(&service.claims());
+    let read_again = async || drop(service.get("/me", &unknown).await);
+    for seconds in [600, -600] {
+        service.key_server.answer(Answer::Ahead(keys.clone(), seconds));
+        eventually("the difference is seen twice", async || {
+            read_again().await;
+            in_doubt().await
+        })
+        .await;
+        let answer = service.get("/me", &token).await;
+        assert_eq!(answer.status().as_u16(), 503, "no 401 for a token that may be good: {seconds} s apart");
+        assert!(answer.text().await.unwrap().contains("clock"));
+        service.key_server.answer(Answer::Ahead(keys.clone(), 0));
+        eventually("the clocks agree again", async || {
+            read_again().await;
+            !in_doubt().await
+        })
+        .await;
+        service.accepts("the same token", &token).await;
+    }
+    service.key_server.answer(Answer::Ahead(keys, 20));
+    for _ in 0..3 {
+        read_again().await;
+    }
+    assert!(!in_doubt().await && service.single_sign_on.keys().skew().is_in_doubt(), "worth a line, and no more");
+}

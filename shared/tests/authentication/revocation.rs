@@ -1,10 +1,17 @@
-//! A28 and A29: what was taken back is refused on the next request, from memory.
+//! A28 and A29: what was taken back is refused on the next request, from memory. HF1: before that is known, nothing is let
+//! through.
 
 use std::time::{Duration, Instant};
 
+use actix_web::cookie::Cookie;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::test::TestRequest;
+use shared::authentication::{Audience, CookieKeys, Demand, Refusal, SealedCookie, SessionCookie, SingleSignOn};
 use shared::session::{EndReason, SessionStore as _, UserId};
+use shared::token::TokenError;
 
 use crate::rig::{Service, eventually};
+use crate::verdict::ANYBODYS;
 
 #[actix_web::test]
 async fn a28_an_ended_session_is_refused_at_once_everywhere() {
@@ -79,4 +86,55 @@ async fn a_revocation_is_remembered_until_the_token_has_expired() {
         service.clock.advance(Duration::from_secs(10));
         service.refuses("the ended session's token", &token).await;
     }
+}
+
+#[actix_web::test]
+async fn hf1_a_service_that_starts_while_the_store_is_away_lets_nothing_through_by_any_way() {
+    let service = Service::without_store().await;
+    let user = UserId::random();
+    let (ended, lives) = (service.store.elsewhere(user).await, service.store.elsewhere(user).await);
+    service.store.ended_elsewhere(ended.id).await;
+    let (ended, lives) = (service.claims_of(user, ended.id), service.claims_of(user, lives.id));
+    let (ended, lives) = (service.key.token(&ended), service.key.token(&lives));
+    for token in [&ended, &lives] {
+        for path in ["/me", "/actor", "/greeting", "/payment", "/administration", "/orders"] {
+            let answer = service.get(path, token).await;
+            assert_eq!(answer.status().as_u16(), 503, "{path}");
+            assert!(answer.headers().contains_key(RETRY_AFTER.as_str()), "{path}");
+        }
+        let sign_on = &service.single_sign_on;
+        for audience in [Audience::Own, Audience::Any] {
+            let refused = sign_on.verify(token, &Demand { audience, ..ANYBODYS }).await;
+            assert!(matches!(refused, Err(Refusal::Token(TokenError::RevocationsUnknown))), "{audience:?}: {refused:?}");
+        }
+        let request = TestRequest::post().to_http_request();
+        let problem = sign_on.authenticate_form(&request, token, None).await.unwrap_err();
+        assert_eq!(problem.status().as_u16(), 503);
+    }
+    service.refuses("what is no token", "no.token.at-all").await;
+    service.store.bring_back();
+    service.is_ready().await;
+    service.refuses("the ended session's token", &ended).await;
+    service.accepts("the other session's token", &lives).await;
+    // Once it has been read, a feed that is lost goes on with what is known.
+    service.store.take_away();
+    service.accepts("the other session's token", &lives).await;
+    service.refuses("the ended session's token", &ended).await;
+}
+
+#[actix_web::test]
+async fn hf1_a_sealed_cookie_opens_nothing_before_the_feed_has_been_read() {
+    let service = Service::start().await;
+    let sealed = SealedCookie { cookie: SessionCookie::default(), keys: CookieKeys::random() };
+    let session = service.session(UserId::random()).await;
+    let cookie = sealed.of(&session).unwrap();
+    service.store.take_away();
+    let sign_on = SingleSignOn::join(service.by_sealed_cookie(sealed));
+    let presented = Cookie::new(cookie.name().to_owned(), cookie.value().to_owned());
+    let request = TestRequest::get().cookie(presented).to_http_request();
+    let refused = sign_on.by_cookie(&request).await.unwrap_err();
+    assert_eq!((refused.status().as_u16(), refused.retry_after_seconds()), (503, Some(1)));
+    service.store.bring_back();
+    eventually("the feed is read", async || sign_on.missing().is_empty()).await;
+    assert!(sign_on.by_cookie(&request).await.unwrap().is_some());
 }

@@ -5,20 +5,22 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, LOCATION, WWW_AUTHENTICATE};
+use actix_web::http::header::{CACHE_CONTROL, DATE, HttpDate, LOCATION, WWW_AUTHENTICATE};
 use actix_web::{App, HttpResponse, HttpServer, get, web};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use shared::authentication::strategy::Strategy;
 use shared::authentication::{
-    Caller, ClientPrincipal, ConfirmedPrincipal, Principal, SessionCookie, SingleSignOn, SingleSignOnConfig,
+    Caller, ClientPrincipal, ConfirmedPrincipal, Principal, SealedCookie, SessionCookie, SingleSignOn,
+    SingleSignOnConfig,
 };
 use shared::clock::{Clock, Timestamp};
+use shared::config::Setting as _;
 use shared::problem::Problem;
 use shared::session::{
     Created, EndReason, FeedPosition, LimitPolicy, MemorySessionStore, NewSession, OnlineCursor, OnlinePage,
@@ -47,6 +49,8 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 #[derive(Clone)]
 pub(crate) enum Answer {
     Keys(String),
+    /// Keys from a server whose clock is so many seconds ahead.
+    Ahead(String, i64),
     Status(u16),
     Redirect(Url),
     /// Takes the request and says nothing.
@@ -100,6 +104,11 @@ async fn serve(state: web::Data<Served>) -> HttpResponse {
     let answer = state.answer.lock().clone();
     match answer {
         Answer::Keys(json) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "max-age=300")).body(json),
+        Answer::Ahead(json, seconds) => {
+            let date = Clock::default().now().seconds() + seconds;
+            let date = UNIX_EPOCH + Duration::from_secs(date.unsigned_abs());
+            HttpResponse::Ok().insert_header((DATE, HttpDate::from(date))).body(json)
+        }
         Answer::Status(status) => HttpResponse::build(StatusCode::from_u16(status).unwrap()).finish(),
         Answer::Redirect(url) => HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish(),
         Answer::Silence => std::future::pending().await,
@@ -126,6 +135,16 @@ impl Store {
     /// From now on it does not answer at all.
     pub(crate) fn silence(&self) {
         self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// A session that another service has begun, for which the store is there.
+    pub(crate) async fn elsewhere(&self, user: UserId) -> Session {
+        begin(&self.memory, user).await
+    }
+
+    /// Ended by another service, for which the store is there.
+    pub(crate) async fn ended_elsewhere(&self, id: SessionId) {
+        self.memory.end(id, EndReason::Logout).await.unwrap();
     }
 
     async fn there(&self) -> Result<&MemorySessionStore, StoreUnavailable> {
@@ -262,6 +281,45 @@ async fn orders(principal: Principal) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().finish())
 }
 
+fn config(key_server: &KeyServer, store: Arc<Store>, clock: &Clock) -> SingleSignOnConfig {
+    SingleSignOnConfig {
+        strategy: Strategy::default(),
+        session_cookie: SessionCookie::default(),
+        cookie_keys: None,
+        cookie_scope: BTreeSet::new(),
+        shared_secret: None,
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        scope: None,
+        public_url: None,
+        jwks_url: key_server.url.clone(),
+        sessions: store,
+        access_token_ttl: TOKEN_TTL,
+        remember: TOKEN_TTL,
+        step_up_after: STEP_UP_AFTER,
+        clock: clock.clone(),
+    }
+}
+
+async fn begin(store: &impl SessionStore, user: UserId) -> Session {
+    let new = NewSession {
+        user,
+        client: "shop".to_owned(),
+        roles: vec!["user".to_owned()],
+        amr: vec!["pwd".to_owned()],
+        device: "a test".to_owned(),
+        address: "127.0.0.1".to_owned(),
+        attributes: Default::default(),
+        idle: Duration::from_secs(3600),
+        absolute: Duration::from_secs(86_400),
+    };
+    let limit = SessionLimit { max: 10, policy: LimitPolicy::EndOldest };
+    match store.create(new, limit).await.unwrap() {
+        Created::Begun { session, .. } => session,
+        Created::LimitReached => panic!("the first session is one too many"),
+    }
+}
+
 /// A small service that has joined, the issuer's key server and key, and the session store.
 pub(crate) struct Service {
     pub(crate) key: Key,
@@ -340,6 +398,24 @@ impl Service {
         Self::joining_with(key, keys, scope, public_url, None)
     }
 
+    /// One that has its keys, and began while the store was away.
+    pub(crate) async fn without_store() -> Self {
+        let service = Self::joining_from(Key::ed("2026-11"), KeySet::default(), None, None, None, true);
+        service.key_server.publish(&[&service.key]);
+        eventually("the key set has been read", async || service.single_sign_on.keys().has_keys()).await;
+        service
+    }
+
+    /// How a service joins that shares this one's store and keys, by a session that is sealed into a cookie.
+    pub(crate) fn by_sealed_cookie(&self, cookie: SealedCookie) -> SingleSignOnConfig {
+        SingleSignOnConfig {
+            strategy: Strategy::parse("cookie").unwrap(),
+            session_cookie: cookie.cookie,
+            cookie_keys: Some(cookie.keys),
+            ..config(&self.key_server, self.store.clone(), &self.clock)
+        }
+    }
+
     fn joining_with(
         key: Key,
         keys: KeySet,
@@ -347,26 +423,26 @@ impl Service {
         public_url: Option<&str>,
         shared_secret: Option<SharedSecret>,
     ) -> Self {
+        Self::joining_from(key, keys, scope, public_url, shared_secret, false)
+    }
+
+    fn joining_from(
+        key: Key,
+        keys: KeySet,
+        scope: Option<&str>,
+        public_url: Option<&str>,
+        shared_secret: Option<SharedSecret>,
+        is_store_away: bool,
+    ) -> Self {
         let key_server = KeyServer::start(Answer::Status(503));
         let clock = Clock::default();
         let memory = MemorySessionStore::new(clock.clone(), TOKEN_TTL);
-        let store = Arc::new(Store { memory, away: AtomicBool::new(false), silent: AtomicBool::new(false) });
+        let store = Arc::new(Store { memory, away: AtomicBool::new(is_store_away), silent: AtomicBool::new(false) });
         let config = SingleSignOnConfig {
-            strategy: Strategy::default(),
-            session_cookie: SessionCookie::default(),
-            cookie_keys: None,
-            cookie_scope: BTreeSet::new(),
             shared_secret,
-            issuer: ISSUER.to_owned(),
-            audience: AUDIENCE.to_owned(),
             scope: scope.map(str::to_owned),
             public_url: public_url.map(str::to_owned),
-            jwks_url: key_server.url.clone(),
-            sessions: store.clone(),
-            access_token_ttl: TOKEN_TTL,
-            remember: TOKEN_TTL,
-            step_up_after: STEP_UP_AFTER,
-            clock: clock.clone(),
+            ..config(&key_server, store.clone(), &clock)
         };
         let single_sign_on = SingleSignOn::join_with(config, keys);
         let data = web::Data::new(single_sign_on.clone());
@@ -386,22 +462,7 @@ impl Service {
 
     /// A session that lives in the store.
     pub(crate) async fn session(&self, user: UserId) -> Session {
-        let new = NewSession {
-            user,
-            client: "shop".to_owned(),
-            roles: vec!["user".to_owned()],
-            amr: vec!["pwd".to_owned()],
-            device: "a test".to_owned(),
-            address: "127.0.0.1".to_owned(),
-            attributes: Default::default(),
-            idle: Duration::from_secs(3600),
-            absolute: Duration::from_secs(86_400),
-        };
-        let limit = SessionLimit { max: 10, policy: LimitPolicy::EndOldest };
-        match self.store.create(new, limit).await.unwrap() {
-            Created::Begun { session, .. } => session,
-            Created::LimitReached => panic!("the first session is one too many"),
-        }
+        begin(&*self.store, user).await
     }
 
     /// Claims that are good now, for a session that no store knows.

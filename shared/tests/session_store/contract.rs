@@ -8,6 +8,7 @@ use shared::session::{
     Attributes, ClientGrant, EndReason, LimitPolicy, MOST_GRANTS, Revoked, Rotation, SessionId, SessionLimit, Touched,
     UserId, Written,
 };
+use shared::testing::late;
 
 use crate::{ABSOLUTE, CLIENT, IDLE, NO_LIMIT, Subject, WINDOW, login, session_of};
 
@@ -83,6 +84,8 @@ contract! {
     the_one_before_gets_the_same_successor_within_the_grace
     the_one_before_is_theft_after_the_grace
     an_older_generation_is_theft_at_once
+    hf4_one_that_arrived_before_the_last_rotation_is_late_and_no_theft
+    hf4_a_request_that_waited_too_long_changes_nothing
     a_generation_ahead_of_the_store_moves_it_forward
     a_client_without_a_grant_has_nothing_to_rotate
     a_rotation_keeps_the_session_alive
@@ -132,6 +135,8 @@ in_turn! {
     the_one_before_gets_the_same_successor_within_the_grace
     the_one_before_is_theft_after_the_grace
     an_older_generation_is_theft_at_once
+    hf4_one_that_arrived_before_the_last_rotation_is_late_and_no_theft
+    hf4_a_request_that_waited_too_long_changes_nothing
     a_generation_ahead_of_the_store_moves_it_forward
     a_client_without_a_grant_has_nothing_to_rotate
     a_rotation_keeps_the_session_alive
@@ -361,6 +366,7 @@ async fn rotate(subject: &Subject, id: SessionId, presented: u64) -> (&'static s
             assert_eq!(session.id, id);
             ("stolen", 0)
         }
+        Rotation::Late => ("late", 0),
         Rotation::Gone => ("gone", 0),
     }
 }
@@ -386,6 +392,40 @@ async fn the_one_before_gets_the_same_successor_within_the_grace(subject: Subjec
     assert_eq!(rotate(&subject, session.id, 2).await, ("rotated", 3));
     subject.clock.advance(GRACE / 2);
     assert_eq!(rotate(&subject, session.id, 2).await, ("repeated", 3));
+}
+
+async fn hf4_one_that_arrived_before_the_last_rotation_is_late_and_no_theft(subject: Subject) {
+    let session = subject.begin(UserId::random()).await;
+    for generation in 1..=2 {
+        assert_eq!(rotate(&subject, session.id, generation).await, ("rotated", generation + 1));
+    }
+    let waited = Duration::from_secs(5);
+    assert_eq!(late(waited, rotate(&subject, session.id, 1)).await, ("late", 0));
+    assert_eq!(late(waited, rotate(&subject, session.id, 2)).await, ("repeated", 3), "within the grace");
+    assert_eq!(late(waited, rotate(&subject, session.id, 3)).await, ("rotated", 4), "its client waits for it");
+    // However long ago the rotation was, one that came after it is theft.
+    subject.clock.advance(waited * 2);
+    assert_eq!(late(waited, rotate(&subject, session.id, 1)).await, ("stolen", 0));
+    assert_eq!(subject.ended_by_the_feed().await, [session.id]);
+}
+
+async fn hf4_a_request_that_waited_too_long_changes_nothing(subject: Subject) {
+    let session = subject.begin(UserId::random()).await;
+    let waited = shared::arrival::LONGEST_WAIT + Duration::from_secs(1);
+    late(waited, async {
+        let store = &subject.store;
+        assert!(store.rotate(session.id, CLIENT, 1, GRACE).await.is_err());
+        assert!(store.end(session.id, EndReason::Logout).await.is_err());
+        assert!(store.end_all(session.user, None, EndReason::Logout).await.is_err());
+        assert!(store.write(session.id, &[], None).await.is_err());
+        assert!(store.grant(session.id, "other").await.is_err());
+        assert!(store.end_grant(session.id, CLIENT).await.is_err());
+        assert!(store.revoke_token(session.user, 7).await.is_err());
+        assert!(store.create(login(session.user), NO_LIMIT).await.is_err());
+        assert_eq!(store.load(session.id).await.unwrap(), Some(session.clone()), "to look is no change");
+    })
+    .await;
+    assert_eq!(rotate(&subject, session.id, 1).await, ("rotated", 2));
 }
 
 async fn the_one_before_is_theft_after_the_grace(subject: Subject) {

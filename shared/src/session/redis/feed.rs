@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::Connection;
 use deadpool_redis::redis::streams::{StreamId, StreamReadReply};
-use deadpool_redis::redis::{cmd, from_redis_value_ref};
+use deadpool_redis::redis::{cmd, from_redis_value_ref, pipe};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::{sleep, timeout};
 
 use super::{RedisSessionStore, feed_key, mark_key, number, slot};
-use crate::clock::Timestamp;
-use crate::session::{FeedMark, FeedPosition, Revocation, Revoked, SessionId, SessionStore as _, StoreUnavailable};
+use crate::clock::{Clock, Timestamp};
+use crate::clock_skew::Reading;
+use crate::session::{
+    FeedMark, FeedPosition, Revocation, Revoked, SessionId, StoreUnavailable, StoresClock,
+};
 
 /// How many entries of each stream one read takes.
 const CHUNK: usize = 1_000;
@@ -63,11 +66,21 @@ impl RedisSessionStore {
     async fn read_entries(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
         let Some((mut connection, server)) = self.redis.blocking().await? else {
             let layout = self.redis.layout().await?;
-            return self.poll(self.valid(position, layout)).await;
+            return self.poll(position, layout).await;
         };
-        let position = self.valid(position, server);
-        match read(&mut connection, &position).await {
-            Ok(answer) => Ok(self.advanced(position, vec![Some(answer)])),
+        let answer = async {
+            let position = match known(position, server) {
+                Some(position) => position,
+                None => self.start(server, Some(time(&mut connection).await?)),
+            };
+            let (answer, clock) = read(&mut connection, &position).await?;
+            Ok((position, answer, clock))
+        };
+        match answer.await {
+            Ok((position, answer, clock)) => {
+                let position = FeedPosition { clock: Some(self.moved(clock)), ..position };
+                Ok(advanced(position, vec![Some(answer)], ""))
+            }
             Err(error) => {
                 // It may be broken, and the next read gets a new one.
                 drop(Connection::take(connection));
@@ -76,18 +89,33 @@ impl RedisSessionStore {
         }
     }
 
-    /// The position, or the feed's start if it is not of this server: another one's clock may have gone behind, and a
-    /// failover may have lost what was read, so that new entries stand before the position.
-    fn valid(&self, position: &FeedPosition, server: u64) -> FeedPosition {
-        let known = position.server == server && position.seen.len() == usize::from(SessionId::PARTITIONS);
-        let position = if known { position.clone() } else { self.feed_start() };
-        FeedPosition { server, ..position }
+    /// The server's clock, moved as a test has moved the store's.
+    fn moved(&self, clock: StoresClock) -> StoresClock {
+        StoresClock { now: clock.now + self.clock.offset(), ..clock }
+    }
+
+    /// Where the entries begin that matter still, by the server's own time; without that, where the streams do.
+    fn start(&self, server: u64, now: Option<ServerTime>) -> FeedPosition {
+        let oldest = now.map_or(0, |now| (now.at() + self.clock.offset() - self.feed_window).millis().max(0));
+        let seen = vec![format!("{oldest}-0"); usize::from(SessionId::PARTITIONS)];
+        FeedPosition { seen, server, ..FeedPosition::default() }
     }
 
     /// Looks at each stream of a cluster until one has an entry. What cannot be read is read from the start when it is
     /// back; until then the feed is not at its end, and the others are followed on.
-    async fn poll(&self, position: FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
-        let started = Instant::now();
+    async fn poll(
+        &self,
+        position: &FeedPosition,
+        layout: u64,
+    ) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {
+        let (started, before) = (Instant::now(), Clock::default().now());
+        // A node that is away must not hold up the streams of the others.
+        let time = self.redis.poll::<ServerTime>(slot(0), &cmd("TIME")).await.ok();
+        let start = self.start(layout, time);
+        let position = FeedPosition {
+            clock: time.map(|time| self.moved(time.since(before))),
+            ..known(position, layout).unwrap_or_else(|| start.clone())
+        };
         loop {
             let looks = (0..SessionId::PARTITIONS).zip(&position.seen).map(async |(partition, seen)| {
                 let mut look = cmd("XREAD");
@@ -103,47 +131,89 @@ impl RedisSessionStore {
             if found || caught_up || started.elapsed() >= WAIT {
                 return match failed {
                     Some(error) if answers.iter().all(Option::is_none) => Err(error),
-                    _ => Ok(self.advanced(position, answers)),
+                    _ => Ok(advanced(position, answers, &start.seen[0])),
                 };
             }
             sleep(BETWEEN_LOOKS).await;
         }
     }
+}
 
-    /// What the answers tell, and the position after them. One answer is for all streams; of several, each is for one.
-    fn advanced(
-        &self,
-        mut position: FeedPosition,
-        answers: Vec<Option<StreamReadReply>>,
-    ) -> (Vec<Revocation>, FeedPosition) {
-        let streams = || answers.iter().flatten().flat_map(|answer| &answer.keys);
-        position.at_end = answers.iter().all(Option::is_some) && streams().all(|stream| stream.ids.len() < CHUNK);
-        for (partition, seen) in (0..SessionId::PARTITIONS).zip(&mut position.seen) {
-            let last = streams().find(|stream| stream.key == feed_key(partition)).and_then(|stream| stream.ids.last());
-            if let Some(last) = last {
-                seen.clone_from(&last.id);
-            }
+/// The position, if it is of this server: another one's clock may have gone behind, and a failover may have lost what was
+/// read, so that new entries stand before the position.
+fn known(position: &FeedPosition, server: u64) -> Option<FeedPosition> {
+    let is_known = position.server == server && position.seen.len() == usize::from(SessionId::PARTITIONS);
+    is_known.then(|| position.clone())
+}
+
+/// What the answers tell, and the position after them. One answer is for all streams; of several, each is for one. A stream
+/// that was not read is read from `start`.
+fn advanced(
+    mut position: FeedPosition,
+    answers: Vec<Option<StreamReadReply>>,
+    start: &str,
+) -> (Vec<Revocation>, FeedPosition) {
+    let streams = || answers.iter().flatten().flat_map(|answer| &answer.keys);
+    position.at_end = answers.iter().all(Option::is_some) && streams().all(|stream| stream.ids.len() < CHUNK);
+    for (partition, seen) in (0..SessionId::PARTITIONS).zip(&mut position.seen) {
+        let last = streams().find(|stream| stream.key == feed_key(partition)).and_then(|stream| stream.ids.last());
+        if let Some(last) = last {
+            seen.clone_from(&last.id);
         }
-        for (unread, start) in answers.iter().zip(self.feed_start().seen).enumerate() {
-            if let (partition, (None, start)) = (unread, start) {
-                position.seen[partition] = start;
-            }
+    }
+    for (answer, seen) in answers.iter().zip(&mut position.seen) {
+        if answer.is_none() {
+            start.clone_into(seen);
         }
-        (streams().flat_map(|stream| &stream.ids).filter_map(revocation).collect(), position)
+    }
+    (streams().flat_map(|stream| &stream.ids).filter_map(revocation).collect(), position)
+}
+
+/// What `TIME` answers: seconds, and microseconds.
+type ServerTime = (i64, i64);
+
+trait ServersClock {
+    fn at(self) -> Timestamp;
+
+    /// `before` is what this machine's clock said before the server was asked.
+    fn since(self, before: Timestamp) -> StoresClock;
+}
+
+impl ServersClock for ServerTime {
+    fn at(self) -> Timestamp {
+        Timestamp::from_seconds(self.0) + Duration::from_micros(self.1.unsigned_abs())
+    }
+
+    fn since(self, before: Timestamp) -> StoresClock {
+        let reading = Reading { before, after: Clock::default().now(), other: self.at(), unit: Duration::ZERO };
+        StoresClock { now: self.at(), ahead: reading.ahead() }
     }
 }
 
-/// Reads all streams of one server; at the feed's end it waits for a first entry.
-async fn read(connection: &mut Connection, position: &FeedPosition) -> Result<StreamReadReply, StoreUnavailable> {
+async fn time(connection: &mut Connection) -> Result<ServerTime, StoreUnavailable> {
+    let answer = timeout(WAIT * 3, cmd("TIME").query_async(connection)).await;
+    let answer = answer.map_err(|_| StoreUnavailable("Redis does not tell the time".to_owned()))?;
+    answer.map_err(|error| StoreUnavailable(error.to_string()))
+}
+
+/// Reads all streams of one server, and its clock; at the feed's end it waits for a first entry.
+async fn read(
+    connection: &mut Connection,
+    position: &FeedPosition,
+) -> Result<(StreamReadReply, StoresClock), StoreUnavailable> {
     let mut read = cmd("XREAD");
     read.arg("COUNT").arg(CHUNK);
     if position.at_end {
         read.arg("BLOCK").arg(number(WAIT.as_millis()));
     }
     read.arg("STREAMS").arg((0..SessionId::PARTITIONS).map(feed_key).collect::<Vec<_>>()).arg(&position.seen);
-    let answer = timeout(WAIT * 3, read.query_async::<Option<StreamReadReply>>(connection)).await;
+    let mut both = pipe();
+    both.add_command(read).cmd("TIME");
+    let before = Clock::default().now();
+    let answer = timeout(WAIT * 3, both.query_async::<(Option<StreamReadReply>, ServerTime)>(connection)).await;
     let answer = answer.map_err(|_| StoreUnavailable("the revocation feed does not answer".to_owned()))?;
-    answer.map(Option::unwrap_or_default).map_err(|error| StoreUnavailable(error.to_string()))
+    let (entries, time) = answer.map_err(|error| StoreUnavailable(error.to_string()))?;
+    Ok((entries.unwrap_or_default(), time.since(before)))
 }
 
 /// An entry of the feed, or none where it is of a kind of a later release.

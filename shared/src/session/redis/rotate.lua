@@ -1,4 +1,4 @@
--- ARGV: 4 id, 5 client, 6 the generation presented, 7 grace.
+-- ARGV: 4 id, 5 client, 6 the generation presented, 7 grace, 8 how long the request has waited.
 -- Answers nil when there is nothing to rotate, else what happened, the client's generation, the contents.
 local id, grant, presented = ARGV[4], 'g:' .. ARGV[5], tonumber(ARGV[6])
 local record = living(id)
@@ -20,6 +20,10 @@ if presented >= current then
 end
 if presented == current - 1 and now - rotated <= tonumber(ARGV[7]) then
   return { 'repeated', string.format('%.0f', current), contents(id) }
+end
+-- Whoever asked before the last rotation has gone on without the answer.
+if now - tonumber(ARGV[8] or '0') < rotated then
+  return { 'late', string.format('%.0f', current), contents(id) }
 end
 local stolen = contents(id)
 forget(id, record.u)

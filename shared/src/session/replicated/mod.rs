@@ -43,6 +43,7 @@ use super::{
     Created, EndReason, FeedPosition, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId,
     SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
+use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 
 /// How long a follower waits for a node that is joining.
@@ -115,6 +116,12 @@ impl ReplicatedSessionStore {
     }
 
     async fn change<T>(&self, verb: impl FnOnce(&mut replica::Replica) -> T) -> Result<T, StoreUnavailable> {
+        arrival::before_an_effect()?;
+        self.note(verb).await
+    }
+
+    /// A change that is no request's purpose.
+    async fn note<T>(&self, verb: impl FnOnce(&mut replica::Replica) -> T) -> Result<T, StoreUnavailable> {
         self.node.ready()?;
         let (answer, acknowledgements): (T, Acknowledgements) = self.node.change(verb);
         acknowledgements.arrive().await;
@@ -145,7 +152,7 @@ impl SessionStore for ReplicatedSessionStore {
     }
 
     async fn touch(&self, id: SessionId) -> Result<Touched, StoreUnavailable> {
-        self.change(|replica| replica.touch(id)).await
+        self.note(|replica| replica.touch(id)).await
     }
 
     async fn write(

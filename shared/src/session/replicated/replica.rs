@@ -8,6 +8,7 @@ use super::digest::{self, Digest, bucket_of, hash_of};
 use super::expiring::Expiring;
 use super::stamp::{HybridClock, Stamp};
 use super::wire::{Change, Record, written};
+use crate::arrival;
 use crate::clock::{Clock, Timestamp};
 use crate::session::table::Table;
 use crate::session::{
@@ -139,11 +140,11 @@ impl Replica {
     pub(super) fn rotate(&mut self, id: SessionId, client: &str, presented: u64, grace: Duration) -> Rotation {
         let stamp = self.clock.next();
         let before = self.clients_of(id);
-        let rotation = self.table.rotate(id, client, presented, grace, stamp.at());
+        let rotation = self.table.rotate(id, (client, presented), grace, arrival::waited(), stamp.at());
         match &rotation {
             Rotation::Rotated { .. } => self.tell_clients(id, &before, stamp),
             Rotation::Stolen { .. } => self.bury(id, stamp),
-            Rotation::Repeated { .. } | Rotation::Gone => {}
+            Rotation::Repeated { .. } | Rotation::Late | Rotation::Gone => {}
         }
         rotation
     }

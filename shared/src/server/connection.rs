@@ -1,0 +1,340 @@
+//! One client's connection below HTTP. Owns how long it may be silent, and knows what HTTP's dispatcher does not tell: that
+//! the client has hung up, and that a request may have lain in the socket while this process stood still.
+//!
+//! actix's own timers close a connection before they look whether a request has come: after a pause, complete requests
+//! got 408. Here a limit counts only where the socket is empty.
+
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::dev::Extensions;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::arrival::Arrival;
+use crate::pauses::Pauses;
+
+/// How long a client may be silent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// For the head of a request, from the connection's beginning or from its first byte on.
+    head: Duration,
+    /// Between two requests.
+    keep_alive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(10), keep_alive: Duration::from_secs(75) }
+    }
+}
+
+/// How long after a pause of the process requests may come from the sockets that have lain there.
+const BACKLOG: Duration = Duration::from_secs(3);
+
+/// What is in the socket but not told yet is waited for so long, and so often.
+const ONCE_MORE: Duration = Duration::from_millis(100);
+const TIMES: u32 = 20;
+
+/// Said to whoever did not send a head in time: it never was a request.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
+cache-control: no-store\r\nconnection: close\r\ncontent-length: 109\r\n\r\n\
+{\"title\":\"Request Timeout\",\"status\":408,\"code\":\"head_too_slow\",\"detail\":\"the request did not arrive in time\"}";
+
+/// What is known of the client. A copy is the same.
+#[derive(Clone)]
+pub(super) struct Peer(Rc<Known>);
+
+struct Known {
+    limits: Limits,
+    hung_up: Arc<AtomicBool>,
+    /// The last pause of the process that its requests are known to have come after.
+    pause: Cell<u64>,
+    is_answered: Cell<bool>,
+    waits_since: Cell<Instant>,
+    /// When the first byte of a head came.
+    head_since: Cell<Option<Instant>>,
+    is_first: Cell<bool>,
+}
+
+/// While it lives, a request is being answered.
+pub(super) struct Answering(Peer);
+
+impl Peer {
+    fn new(limits: Limits) -> Self {
+        // One that is accepted right after a pause may have waited for that through the pause.
+        let pause = Pauses::of_this_process().count();
+        Self(Rc::new(Known {
+            limits,
+            hung_up: Arc::default(),
+            pause: Cell::new(pause.saturating_sub(u64::from(is_just_over()))),
+            is_answered: Cell::new(false),
+            waits_since: Cell::new(Instant::now()),
+            head_since: Cell::new(None),
+            is_first: Cell::new(true),
+        }))
+    }
+
+    /// The client of a request, where it came by a connection of this listener.
+    pub(super) fn of(data: Option<&Self>) -> Self {
+        data.cloned().unwrap_or_else(|| Self::new(Limits::default()))
+    }
+
+    /// Makes it known to the connection's requests.
+    pub(super) fn note(connection: &Connection, data: &mut Extensions) {
+        data.insert(connection.peer.clone());
+    }
+
+    /// A request that is read now.
+    pub(super) fn arrives(&self) -> (Arrival, Answering) {
+        let pause = Pauses::of_this_process().count();
+        let may_have_lain = self.0.pause.replace(pause) < pause && is_just_over();
+        self.0.is_answered.set(true);
+        self.0.is_first.set(false);
+        self.0.head_since.set(None);
+        (Arrival::now(may_have_lain, self.0.hung_up.clone()), Answering(self.clone()))
+    }
+
+    fn heard(&self) {
+        if !self.0.is_answered.get() && self.0.head_since.get().is_none() {
+            self.0.head_since.set(Some(Instant::now()));
+        }
+    }
+
+    fn hangs_up(&self) {
+        self.0.hung_up.store(true, Ordering::Release);
+    }
+
+    /// Until when the connection may be silent; none while a request is answered.
+    fn deadline(&self) -> Option<Instant> {
+        let known = &*self.0;
+        if known.is_answered.get() {
+            return None;
+        }
+        let Limits { head, keep_alive } = known.limits;
+        let silent = known.waits_since.get() + if known.is_first.get() { head } else { keep_alive };
+        Some(known.head_since.get().map_or(silent, |since| silent.min(since + head)))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let known = &*self.0.0;
+        known.is_answered.set(false);
+        known.waits_since.set(Instant::now());
+    }
+}
+
+/// Whether the last pause of this process is over for so short a time that requests may still come which lay through it.
+fn is_just_over() -> bool {
+    Pauses::of_this_process().since_the_last().is_some_and(|awake| awake < BACKLOG)
+}
+
+/// A client's stream, as HTTP reads and writes it.
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: Peer,
+    timer: Pin<Box<Sleep>>,
+    /// How often it was waited for what is in the socket.
+    waited: u32,
+    is_writing: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now() + limits.head));
+        Self { stream, peer: Peer::new(limits), timer, waited: 0, is_writing: false }
+    }
+
+    /// Ready when the connection was silent for too long.
+    fn poll_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.peer.deadline() else { return Poll::Pending };
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let next = if Instant::now() < deadline {
+                deadline
+            } else if self.waited < TIMES && self.has_more() {
+                self.waited += 1;
+                Instant::now() + ONCE_MORE
+            } else {
+                return Poll::Ready(());
+            };
+            self.timer.as_mut().reset(next);
+        }
+    }
+
+    /// Whether something is in the socket that the runtime has not told of yet.
+    fn has_more(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|count| count > 0)
+    }
+
+    /// Says why, where part of a head came and nothing else is on its way.
+    fn say_goodbye(&self) {
+        if self.peer.0.head_since.get().is_some() && !self.is_writing {
+            // Whoever does not read it, does not.
+            let _ = self.stream.try_write(TOO_SLOW);
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                this.peer.heard();
+                this.waited = 0;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(end) => {
+                this.peer.hangs_up();
+                Poll::Ready(end)
+            }
+            Poll::Pending => {
+                ready!(this.poll_limit(context));
+                this.say_goodbye();
+                // As if the client had ended it: all that is under way is written.
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.is_writing = written.is_pending();
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { head: Duration::from_millis(200), keep_alive: Duration::from_millis(600) };
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// A client, and its connection as the server has it.
+    async fn pair() -> (TcpStream, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.expect("connected"), Connection::new(accepted.expect("accepted").0, LIMITS))
+    }
+
+    async fn read(connection: &mut Connection) -> Vec<u8> {
+        let mut bytes = vec![0; 1_024];
+        let count = connection.read(&mut bytes).await.expect("no fault");
+        bytes.truncate(count);
+        bytes
+    }
+
+    #[test]
+    fn the_farewell_is_as_long_as_it_says() {
+        let text = str::from_utf8(TOO_SLOW).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());
+        serde_json::from_str::<serde_json::Value>(body).expect("JSON");
+    }
+
+    #[tokio::test]
+    async fn hf5_a_head_that_does_not_come_in_time_is_told_so_and_ended() {
+        let (mut client, mut connection) = pair().await;
+        client.write_all(b"POST / HT").await.expect("sent");
+        assert_eq!(read(&mut connection).await, b"POST / HT");
+        let begun = Instant::now();
+        assert_eq!(read(&mut connection).await, b"", "ended");
+        assert!(begun.elapsed() >= LIMITS.head / 2 && begun.elapsed() < Duration::from_secs(10));
+        drop(connection);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("application/problem+json"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn hf5_bytes_that_come_one_by_one_do_not_prolong_a_head() {
+        let (mut client, mut connection) = pair().await;
+        let drip = tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let begun = Instant::now();
+        while !read(&mut connection).await.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it goes on for ever");
+        }
+        drop(connection);
+        drip.await.expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn hf5_each_head_has_a_limit_and_not_the_first_alone() {
+        let (mut client, mut connection) = pair().await;
+        for _ in 0..3 {
+            client.write_all(REQUEST).await.expect("sent");
+            assert_eq!(read(&mut connection).await, REQUEST);
+            let answering = connection.peer.arrives();
+            assert_eq!(connection.peer.deadline(), None, "an answer may take as long as it takes");
+            drop(answering);
+        }
+        client.write_all(b"G").await.expect("sent");
+        assert_eq!(read(&mut connection).await, b"G");
+        let begun = Instant::now();
+        assert_eq!(read(&mut connection).await, b"", "ended");
+        assert!(begun.elapsed() < LIMITS.keep_alive, "as a head, and not as a silent connection");
+    }
+
+    #[tokio::test]
+    async fn hf5_a_complete_request_that_lay_in_the_socket_is_read_however_late() {
+        let (mut client, mut connection) = pair().await;
+        client.write_all(REQUEST).await.expect("sent");
+        // The thread stands still, and its runtime with it.
+        std::thread::sleep(LIMITS.keep_alive * 2);
+        assert_eq!(read(&mut connection).await, REQUEST);
+        drop(connection.peer.arrives());
+        client.write_all(REQUEST).await.expect("sent");
+        std::thread::sleep(LIMITS.keep_alive * 2);
+        assert_eq!(read(&mut connection).await, REQUEST);
+    }
+
+    #[tokio::test]
+    async fn hf4_a_client_that_hung_up_is_known_before_its_request_is_handled() {
+        let (mut client, mut connection) = pair().await;
+        client.write_all(REQUEST).await.expect("sent");
+        drop(client);
+        assert_eq!(read(&mut connection).await, REQUEST);
+        assert_eq!(read(&mut connection).await, b"");
+        let (arrival, _answering) = connection.peer.arrives();
+        assert_eq!(arrival.is_in_time(), Err(crate::arrival::TooLate::HungUp));
+    }
+}

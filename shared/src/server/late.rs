@@ -1,0 +1,31 @@
+//! Refuses requests that come too late to be carried out. Owns the refusal; when one is too late, [`crate::arrival`] tells.
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse};
+
+use crate::arrival;
+use crate::calls;
+use crate::problem::Problem;
+
+/// Whether a request with this method may change something (RFC 9110, section 9.2.1).
+pub(super) fn may_change_something(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
+}
+
+pub(super) async fn refuse<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    match calls::arrival().map_or(Ok(()), |arrival| arrival.is_in_time()) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(late) => {
+            arrival::count(late);
+            tracing::info!(why = late.as_str(), "a request is not carried out: it comes too late");
+            let refusal = HttpResponse::from_error(Problem::from(late));
+            Ok(request.into_response(refusal).map_into_right_body())
+        }
+    }
+}
