@@ -105,7 +105,10 @@ async fn hf1_a_service_that_starts_while_the_store_is_away_lets_nothing_through_
         let sign_on = &service.single_sign_on;
         for audience in [Audience::Own, Audience::Any] {
             let refused = sign_on.verify(token, &Demand { audience, ..ANYBODYS }).await;
-            assert!(matches!(refused, Err(Refusal::Token(TokenError::RevocationsUnknown))), "{audience:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Refusal::Token(TokenError::RevocationsUnknown))),
+                "{audience:?}: {refused:?}"
+            );
         }
         let request = TestRequest::post().to_http_request();
         let problem = sign_on.authenticate_form(&request, token, None).await.unwrap_err();
