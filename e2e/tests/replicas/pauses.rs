@@ -67,6 +67,20 @@ async fn until_late(world: &World, replica: Replica, before: u64) {
     }
 }
 
+/// Refreshes as a client does that keeps to the contract: after a 503, again.
+async fn refresh_patiently(person: &mut Person) {
+    let begun = Instant::now();
+    loop {
+        let answer = person.refresh().await;
+        if answer.status == 200 {
+            return;
+        }
+        may_be_repeated(&answer);
+        assert!(begun.elapsed() < PATIENCE, "still 503");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 fn may_be_repeated(answer: &Answer) {
     assert_eq!((answer.status, answer.code()), (503, "unavailable"), "{}", answer.body);
     assert!(answer.header("retry-after").parse::<u64>().is_ok(), "a Retry-After in seconds");
@@ -237,7 +251,7 @@ async fn hf4_a_refresh_that_lay_at_a_paused_replica_signs_nobody_out_behind_the_
     until_late(&world, paused, before).await;
     for _ in 0..4 {
         eventually(200, || async { ada.me().await.status }).await;
-        expect(200, ada.refresh().await);
+        refresh_patiently(&mut ada).await;
     }
     world.finish();
 }
@@ -259,7 +273,7 @@ async fn hf4_what_lay_at_a_paused_replica_is_not_put_into_the_cart_a_second_time
     world.platform.resume(paused);
     until_late(&world, paused, before).await;
     let cart = expect(200, ada.get(&at(&world, other, "/cart")).await).body;
-    assert_eq!(cart["items"][0]["quantity"], 1, "{cart}");
+    assert_eq!(cart["lines"][0]["quantity"], 1, "{cart}");
     world.finish();
 }
 

@@ -39,7 +39,7 @@ impl Default for Limits {
 }
 
 /// How long after a pause of the process requests may come from the sockets that have lain there.
-const BACKLOG: Duration = Duration::from_secs(3);
+const BACKLOG: Duration = Duration::from_secs(2);
 
 /// What is in the socket but not told yet is waited for so long, and so often.
 const ONCE_MORE: Duration = Duration::from_millis(100);
