@@ -4,7 +4,6 @@
 use futures_util::future::join_all;
 use shared::clock::Timestamp;
 use shared::problem::Problem;
-use shared::session::FeedMark;
 
 use super::repeated::repeat;
 use crate::AuthService;
@@ -23,31 +22,43 @@ pub struct Marked(Option<i64>);
 /// # Errors
 /// Something needed does not answer; the next call begins again.
 pub async fn keep_published(service: &AuthService, marked: &mut Marked) -> Result<(), Problem> {
+    let mut seen = service.sessions.feed_mark().await?;
+    if seen.is_unneeded() {
+        return Ok(());
+    }
+    if seen.through().is_none() {
+        // What is lost again while it is restored has another mark than this, or none.
+        service.sessions.mark_feed(&seen, -random_number()).await?;
+        seen = service.sessions.feed_mark().await?;
+    }
+    let found = seen.through();
     let (_, settled) = endings::position(&service.database).await?;
-    let found = match service.sessions.feed_mark().await? {
-        FeedMark::Unneeded => return Ok(()),
-        FeedMark::Lost => None,
-        FeedMark::At(number) => Some(i64::try_from(number).unwrap_or(i64::MAX)),
-    };
     // A feed that lost all of its memory has lost the sessions too: what matters is what may still be shown without them.
     let window = service.clock.now() - service.remembers_announcements;
-    let (lost_after, since) = match (found, marked.0) {
-        (None, _) => (Some(0), window),
-        (Some(number), None) => (Some(number), service.remembers_endings_since()),
-        (Some(number), Some(known)) if number < known => (Some(number), service.remembers_endings_since()),
-        (Some(_), Some(_)) => (None, window),
+    let lost = match (found, marked.0) {
+        (None, _) => Some((0, window)),
+        (Some(number), None) => Some((number, service.remembers_endings_since())),
+        (Some(number), Some(known)) if number < known => Some((number, service.remembers_endings_since())),
+        (Some(_), Some(_)) => None,
     };
-    if let Some(number) = lost_after {
+    if let Some((number, since)) = lost {
         let count = republish(service, number, since).await?;
         if count > 0 {
             tracing::warn!(count, mark = found, "the session store may have lost endings; they are announced again");
         }
     }
     if found.is_none_or(|number| number < settled) {
-        service.sessions.mark_feed(u64::try_from(settled).unwrap_or_default()).await?;
+        service.sessions.mark_feed(&seen, settled).await?;
     }
     marked.0 = Some(found.unwrap_or(0).max(settled));
     Ok(())
+}
+
+/// From 1 to 2^32.
+fn random_number() -> i64 {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+    i64::from(u32::from_be_bytes(bytes)) + 1
 }
 
 async fn republish(service: &AuthService, mut number: i64, since: Timestamp) -> Result<usize, Problem> {

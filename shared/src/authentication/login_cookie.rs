@@ -118,7 +118,7 @@ impl SingleSignOn {
                 continue;
             }
             if let Some(session) = self.load(id).await?.filter(|session| session.is_opened_by(&secret))
-                && self.is_living(&session).await?
+                && !self.is_told_of(&session)
             {
                 found.push(session);
             }

@@ -110,8 +110,8 @@ impl SingleSignOn {
         self.admitted(unrevoked, shown, demand)
     }
 
-    /// Whether the session of a cookie lives, as far as the verdict can say: nobody has ended it, and the store may not have
-    /// forgotten its end.
+    /// Whether the session in a cookie lives, of which only this verdict tells: it was not ended, and its end cannot have been
+    /// forgotten.
     ///
     /// # Errors
     /// 503 where that cannot be known.
@@ -128,6 +128,12 @@ impl SingleSignOn {
             Err(refusal) if refusal.is_unavailable() => Err(refusal.into()),
             verdict => Ok(verdict.is_ok()),
         }
+    }
+
+    /// Whether this process has heard of the end of a session that the store says lives: the store may have lost it.
+    pub(super) fn is_told_of(&self, session: &Session) -> bool {
+        let token = VerifiedToken::User(Arc::new(UserToken::of_session(session, Default::default())));
+        self.0.revocations.holds_any(token.named())
     }
 
     /// Whether what began then may have ended before the store's memory begins: with the process before this one.

@@ -190,15 +190,22 @@ pub struct Revocation {
     pub at: Timestamp,
 }
 
-/// How far the feed holds what else remembers endings: see [`SessionStore::feed_mark`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FeedMark {
-    /// The feed needs none: it ends with this process, or tells of nothing.
-    Unneeded,
-    /// The feed was never marked, or has lost its memory.
-    Lost,
-    /// All endings up to this number stand in it.
-    At(u64),
+/// How far the feed holds what else remembers endings: see [`SessionStore::feed_mark`]. It is kept with each part of the feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedMark(Vec<Option<i64>>);
+
+impl FeedMark {
+    /// Whether there is none: the feed ends with this process, or tells of nothing.
+    pub fn is_unneeded(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The number up to which all endings stand in the feed; none where a part was never marked, has lost its memory, or is
+    /// being restored.
+    pub fn through(&self) -> Option<i64> {
+        let marks: Option<Vec<i64>> = self.0.iter().copied().collect();
+        marks?.into_iter().min().filter(|mark| *mark >= 0)
+    }
 }
 
 /// How much longer than an access token's life a revocation is kept: clocks differ, and verifiers allow for it.
@@ -358,14 +365,16 @@ pub trait SessionStore: Send + Sync + 'static {
     /// # Errors
     /// The store does not answer.
     async fn feed_mark(&self) -> Result<FeedMark, StoreUnavailable> {
-        Ok(FeedMark::Unneeded)
+        Ok(FeedMark::default())
     }
 
-    /// Notes that the feed holds all endings up to this number; a smaller number than before changes nothing.
+    /// Notes that the feed holds all endings up to a number, or, by a negative one, that parts without a mark are
+    /// being restored. Parts whose mark is not `seen` any more are left alone: they were marked by others, or have lost their
+    /// memory since.
     ///
     /// # Errors
     /// The store does not answer.
-    async fn mark_feed(&self, _through: u64) -> Result<(), StoreUnavailable> {
+    async fn mark_feed(&self, _seen: &FeedMark, _through: i64) -> Result<(), StoreUnavailable> {
         Ok(())
     }
 

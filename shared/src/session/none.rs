@@ -51,20 +51,26 @@ impl DenyList {
     pub async fn has_any(&self, named: impl Iterator<Item = Revoked>) -> Result<bool, StoreUnavailable> {
         let keys: Vec<Key> = named.map(entry).collect();
         let looks = try_join_all(keys.iter().map(|key| self.entries.get(key)));
-        match try_join(self.mark(), looks).await? {
-            (FeedMark::At(_), found) => Ok(found.iter().any(Option::is_some)),
-            _ => Err(StoreUnavailable("the list of ended sessions was lost and is not restored yet".to_owned())),
+        let (mark, found) = try_join(self.mark(), looks).await?;
+        match mark.through() {
+            Some(_) => Ok(found.iter().any(Option::is_some)),
+            None => Err(StoreUnavailable("the list of ended sessions was lost and is not restored yet".to_owned())),
         }
     }
 
     async fn mark(&self) -> Result<FeedMark, StoreUnavailable> {
         let mark = self.entries.get(&mark()).await?;
         let number = mark.and_then(|text| str::from_utf8(&text).ok()?.parse().ok());
-        Ok(number.map_or(FeedMark::Lost, FeedMark::At))
+        Ok(FeedMark(vec![number]))
     }
 
-    async fn set_mark(&self, through: u64) -> Result<(), StoreUnavailable> {
-        self.entries.put(&mark(), through.to_string().as_bytes(), MARK_TTL).await
+    async fn set_mark(&self, seen: &FeedMark, through: i64) -> Result<(), StoreUnavailable> {
+        let value = through.to_string();
+        let may_be_set = through >= 0 || seen.0 == [None];
+        if may_be_set && self.mark().await? == *seen {
+            self.entries.put(&mark(), value.as_bytes(), MARK_TTL).await?;
+        }
+        Ok(())
     }
 }
 
@@ -217,14 +223,14 @@ impl SessionStore for NoSessionStore {
         match &self.endings {
             Endings::Announced(feed) => feed.feed_mark().await,
             Endings::Listed(list) => list.mark().await,
-            Endings::Untold => Ok(FeedMark::Unneeded),
+            Endings::Untold => Ok(FeedMark::default()),
         }
     }
 
-    async fn mark_feed(&self, through: u64) -> Result<(), StoreUnavailable> {
+    async fn mark_feed(&self, seen: &FeedMark, through: i64) -> Result<(), StoreUnavailable> {
         match &self.endings {
-            Endings::Announced(feed) => feed.mark_feed(through).await,
-            Endings::Listed(list) => list.set_mark(through).await,
+            Endings::Announced(feed) => feed.mark_feed(seen, through).await,
+            Endings::Listed(list) => list.set_mark(seen, through).await,
             Endings::Untold => Ok(()),
         }
     }

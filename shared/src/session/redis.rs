@@ -341,10 +341,11 @@ impl SessionStore for RedisSessionStore {
         self.read_mark().await
     }
 
-    async fn mark_feed(&self, through: u64) -> Result<(), StoreUnavailable> {
-        let marks = (0..SessionId::PARTITIONS).map(async |partition| {
+    async fn mark_feed(&self, seen: &FeedMark, through: i64) -> Result<(), StoreUnavailable> {
+        let marks = (0..SessionId::PARTITIONS).zip(&seen.0).filter(|(_, seen)| through >= 0 || seen.is_none());
+        let marks = marks.map(async |(partition, seen)| {
             let mut call = self.call(&MARK, mark_key(partition), partition);
-            call.arg(through);
+            call.arg(seen.map_or_else(String::new, |seen| seen.to_string())).arg(through);
             self.redis.invoke::<()>(slot(partition), &call).await
         });
         try_join_all(marks).await.map(drop)

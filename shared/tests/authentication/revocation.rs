@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use actix_web::cookie::Cookie;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::test::TestRequest;
-use shared::authentication::{CookieKeys, SealedCookie, SessionCookie, SingleSignOn};
+use shared::authentication::{Audience, CookieKeys, Demand, Refusal, SealedCookie, SessionCookie, SingleSignOn};
 use shared::session::{EndReason, SessionStore as _, UserId};
 use shared::token::TokenError;
 
 use crate::rig::{Service, eventually};
+use crate::verdict::ANYBODYS;
 
 #[actix_web::test]
 async fn a28_an_ended_session_is_refused_at_once_everywhere() {
@@ -102,8 +103,13 @@ async fn hf1_a_service_that_starts_while_the_store_is_away_lets_nothing_through_
             assert!(answer.headers().contains_key(RETRY_AFTER.as_str()), "{path}");
         }
         let sign_on = &service.single_sign_on;
-        assert_eq!(sign_on.verify(token).await, Err(TokenError::RevocationsUnknown));
-        assert_eq!(sign_on.verify_any_audience(token), Err(TokenError::RevocationsUnknown));
+        for audience in [Audience::Own, Audience::Any] {
+            let refused = sign_on.verify(token, &Demand { audience, ..ANYBODYS }).await;
+            assert!(
+                matches!(refused, Err(Refusal::Token(TokenError::RevocationsUnknown))),
+                "{audience:?}: {refused:?}"
+            );
+        }
         let request = TestRequest::post().to_http_request();
         let problem = sign_on.authenticate_form(&request, token, None).await.unwrap_err();
         assert_eq!(problem.status().as_u16(), 503);

@@ -6,8 +6,7 @@ use std::time::Duration;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{FromRedisValue, cmd};
 use shared::session::{
-    EndReason, FeedMark, FeedPosition, LimitPolicy, RedisSessionStore, Rotation, SessionId, SessionLimit, Touched,
-    UserId,
+    EndReason, FeedPosition, LimitPolicy, RedisSessionStore, Rotation, SessionId, SessionLimit, Touched, UserId,
 };
 
 use crate::private_redis::PrivateRedis;
@@ -237,25 +236,32 @@ async fn a_feed_that_lost_its_memory_is_not_taken_for_read_before_it_is_marked_a
     let (auth, service) = (Subject::at(&url), Subject::made_of(&url, RedisSessionStore::demanding_a_mark));
     let mut raw = look_into(&url).await;
     let start = service.store.feed_start();
-    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::Lost);
-    assert!(!reads_on(&service, &start).await.1.is_at_end(), "nobody has marked it");
+    let lost = auth.store.feed_mark().await.unwrap();
+    assert!(lost.through().is_none() && !lost.is_unneeded());
+    assert!(!reads_on(&service, &start).await.1.is_at_end(), "it was never marked");
     let session = auth.begin(UserId::random()).await;
     auth.store.end(session.id, EndReason::Logout).await.unwrap();
-    auth.store.mark_feed(7).await.unwrap();
+    auth.store.mark_feed(&lost, -5).await.unwrap();
+    let restoring = auth.store.feed_mark().await.unwrap();
+    assert_eq!(restoring.through(), None, "it is being restored");
+    auth.store.mark_feed(&restoring, 7).await.unwrap();
     let (ended, read) = reads_on(&service, &start).await;
     assert!(read.is_at_end() && ended == [session.id], "{ended:?}");
-    auth.store.mark_feed(3).await.unwrap();
-    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::At(7), "it never goes back");
+    auth.store.mark_feed(&restoring, 3).await.unwrap();
+    let marked = auth.store.feed_mark().await.unwrap();
+    assert_eq!(marked.through(), Some(7), "the mark was another one when it was seen");
 
     let _: String = ask(&mut raw, &["FLUSHDB"]).await;
-    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::Lost);
+    auth.store.mark_feed(&marked, 8).await.unwrap();
+    assert_eq!(auth.store.feed_mark().await.unwrap().through(), None, "what was lost meanwhile is not marked");
     assert!(!reads_on(&service, &start).await.1.is_at_end(), "a newcomer cannot know what was lost");
     let (_, position) = service.store.follow(&read).await.unwrap();
     assert!(position.is_at_end(), "whoever has read it remembers");
     // A part that was lost is a loss.
-    auth.store.mark_feed(8).await.unwrap();
+    auth.store.mark_feed(&lost, 8).await.unwrap();
+    assert_eq!(auth.store.feed_mark().await.unwrap().through(), Some(8));
     let marks: Vec<String> = ask(&mut raw, &["KEYS", "roam:*:mark"]).await;
     assert_eq!(marks.len(), usize::from(SessionId::PARTITIONS));
     let _: u32 = ask(&mut raw, &["DEL", &marks[0]]).await;
-    assert_eq!(auth.store.feed_mark().await.unwrap(), FeedMark::Lost);
+    assert_eq!(auth.store.feed_mark().await.unwrap().through(), None);
 }

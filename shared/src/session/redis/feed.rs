@@ -47,18 +47,17 @@ impl RedisSessionStore {
     /// Whether the feed was marked when this position was read, or is now.
     async fn is_marked(&self, position: &FeedPosition) -> Result<bool, StoreUnavailable> {
         let is_known = position.marked || !self.demands_mark;
-        Ok(is_known || matches!(self.read_mark().await?, FeedMark::At(_)))
+        Ok(is_known || self.read_mark().await?.through().is_some())
     }
 
-    /// The lowest mark of all partitions; lost where one has none.
+    /// The marks of all partitions.
     pub(super) async fn read_mark(&self) -> Result<FeedMark, StoreUnavailable> {
         let marks = (0..SessionId::PARTITIONS).map(async |partition| {
             let mut get = cmd("GET");
             get.arg(mark_key(partition));
-            self.redis.poll::<Option<u64>>(slot(partition), &get).await
+            self.redis.poll::<Option<i64>>(slot(partition), &get).await
         });
-        let marks: Option<Vec<u64>> = try_join_all(marks).await?.into_iter().collect();
-        Ok(marks.and_then(|marks| marks.into_iter().min()).map_or(FeedMark::Lost, FeedMark::At))
+        try_join_all(marks).await.map(FeedMark)
     }
 
     async fn read_entries(&self, position: &FeedPosition) -> Result<(Vec<Revocation>, FeedPosition), StoreUnavailable> {

@@ -1,6 +1,6 @@
--- ARGV: 4 a number. Notes that the partition's part of the feed holds all endings up to it, unless it holds more.
-local key = KEYS[1]
-if tonumber(redis.call('GET', key) or '-1') < tonumber(ARGV[4]) then
-  redis.call('SET', key, ARGV[4])
+-- ARGV: 4 the mark that was seen or '', 5 the new one. Marks the partition's part of the feed, unless it was marked or has
+-- lost its memory since.
+if (redis.call('GET', KEYS[1]) or '') == ARGV[4] then
+  redis.call('SET', KEYS[1], ARGV[5])
 end
 return true
