@@ -73,6 +73,10 @@ impl KeyValueStore for Weighed {
         self.inner.count_by(key, amount, window).await
     }
 
+    async fn uncount(&self, key: &Key) -> Result<(), StoreUnavailable> {
+        self.inner.uncount(key).await
+    }
+
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable> {
         self.forget(Kind::Value, key);
         self.forget(Kind::Counter, key);

@@ -1,6 +1,5 @@
 //! The lives of the platform's processes: stopped, killed, started again with other settings. Owns none of them.
 
-use rustix::process::Signal;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
