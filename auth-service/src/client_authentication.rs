@@ -147,7 +147,11 @@ async fn refuse(
         Ok(Err(throttled)) => {
             if throttled.is_first {
                 let by = By { actor: Actor::Anonymous, address: address.map(|address| address.to_string()) };
-                let entry = Entry::refused(Act::AuthenticateClient, &by, "throttled").detail(named);
+                let entry = Entry::refused(Act::AuthenticateClient, &by, "throttled");
+                let entry = match clients::find(service, named).await {
+                    Ok(Some(client)) => entry.client(&client.id),
+                    _ => entry.detail(named),
+                };
                 service.record_or_log(&entry).await;
             }
             return Problem::from(throttled).into();

@@ -123,12 +123,14 @@ pub struct Entry {
     pub subject: Option<UserId>,
     pub session: Option<SessionId>,
     pub detail: String,
+    /// The id of a client that is registered, where the entry is about one.
+    pub client: Option<String>,
 }
 
 impl Entry {
     /// An act that was done, with no more known about it.
     pub fn done(act: Act, by: &By) -> Self {
-        Self { act, outcome: DONE, by: by.clone(), subject: None, session: None, detail: String::new() }
+        Self { act, outcome: DONE, by: by.clone(), subject: None, session: None, detail: String::new(), client: None }
     }
 
     /// An act that was refused, and why.
@@ -148,8 +150,14 @@ impl Entry {
         Self { detail: detail.into(), ..self }
     }
 
+    /// An entry about a client that is registered: its id is the detail. Other clients' ids are invented; refusals of them
+    /// count together.
+    pub fn client(self, id: &str) -> Self {
+        Self { client: Some(id.to_owned()), ..self.detail(id) }
+    }
+
     /// What this refusal has in common with those that it is counted with: SHA-256 of its kind, the network, the account,
-    /// the session and the hour. The words of a caller who is not known are left out, for they can be invented. `None`
+    /// the session, the client and the hour. The words of a caller who is not known are left out, for they can be invented. `None`
     /// where it was done: such an entry stands alone.
     fn counted_by(&self, now: Timestamp) -> Option<Vec<u8>> {
         if self.outcome == DONE {
@@ -165,6 +173,7 @@ impl Entry {
             Network::of(address).to_string(),
             self.subject.map(|user| user.to_string()).unwrap_or_default(),
             self.session.map(|session| session.to_string()).unwrap_or_default(),
+            self.client.clone().unwrap_or_default(),
             span.to_string(),
             detail.to_owned(),
         ];

@@ -212,6 +212,7 @@ async fn the_audit_is_read_by_page_the_newest_first(app: App) {
     let admin = app.administrator().await;
     let somebody = app.somebody().await;
     for _ in 0..5 {
+        app.sign_in(&somebody.email, PASSWORD).await;
         app.log_in(&somebody.email, "not the password").await;
     }
     let items = pages(&app, "/admin/audit?limit=3", &admin.access).await;
@@ -222,8 +223,14 @@ async fn the_audit_is_read_by_page_the_newest_first(app: App) {
     let own = pages(&app, &format!("/admin/audit?limit=3&subject={}", somebody.id), &admin.access).await;
     let acts: Vec<_> =
         own.iter().map(|item| (item["act"].as_str().unwrap(), item["outcome"].as_str().unwrap())).collect();
-    assert_eq!(acts[..5], [("log_in", "wrong_password"); 5]);
-    assert_eq!(acts[5..], [("log_in", "done"), ("register", "done")]);
+    let mut expected = vec![("log_in", "done"); 4];
+    // Five failures in the same hour are one entry, where the first of them was; or two, when the hour ended meanwhile.
+    expected.extend([("log_in", "wrong_password"), ("log_in", "done"), ("log_in", "done"), ("register", "done")]);
+    let failures: Vec<_> = own.iter().filter(|item| item["outcome"] == "wrong_password").collect();
+    assert_eq!(failures.iter().map(|item| item["count"].as_u64().unwrap()).sum::<u64>(), 5);
+    if failures.len() == 1 {
+        assert_eq!(acts, expected);
+    }
     let text = serde_json::to_string(&items).unwrap();
     assert!(!text.contains(PASSWORD) && !text.contains(&somebody.refresh), "no secret is in it");
 }

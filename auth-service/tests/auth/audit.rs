@@ -8,7 +8,7 @@ use crate::harness::{ADMIN_EMAIL, App, PASSWORD, Person, on_both};
 on_both! {
     whatever_a_user_does_or_is_refused_is_written_down,
     whatever_an_administrator_does_is_written_down,
-    ht1_a_thousand_failed_logins_from_one_network_are_one_entry_of_each_kind,
+    ht1_failed_logins_from_one_network_are_one_entry_of_each_kind,
     ht1_the_audit_forgets_by_the_kind_of_entry,
 }
 
@@ -116,7 +116,11 @@ async fn whatever_an_administrator_does_is_written_down(app: App) {
     }
 }
 
-async fn ht1_a_thousand_failed_logins_from_one_network_are_one_entry_of_each_kind(app: App) {
+async fn ht1_failed_logins_from_one_network_are_one_entry_of_each_kind(app: App) {
+    // From the beginning of an hour: no entry ends in the middle of the test.
+    let hour = auth_service::storage::audit::COUNTED_TOGETHER;
+    let since = u64::try_from(app.clock.now().micros()).unwrap() % u64::try_from(hour.as_micros()).unwrap();
+    app.clock.advance(hour - std::time::Duration::from_micros(since));
     let admin = app.administrator().await;
     let (ada, bob) = (app.somebody().await, app.somebody().await);
     let entries = written(&app, &admin, async || {

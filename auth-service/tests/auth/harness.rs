@@ -292,11 +292,11 @@ impl App {
         }
     }
 
-    /// How often each outcome of an act stands in the audit.
+    /// How often each outcome of an act was written to the audit: refusals that repeat are counted in one entry.
     pub(crate) async fn audit_of(&self, user: UserId) -> HashMap<(String, String), usize> {
         let entries = auth_service::storage::audit::page(&self.service.database, Some(user), None, 1000).await.unwrap();
         entries.into_iter().fold(HashMap::new(), |mut counts, entry| {
-            *counts.entry((entry.act, entry.outcome)).or_default() += 1;
+            *counts.entry((entry.act, entry.outcome)).or_default() += usize::try_from(entry.count).unwrap();
             counts
         })
     }

@@ -22,7 +22,7 @@ struct AuditEntry {
     at: Timestamp,
     /// When it happened last: `at`, unless `count` is more than 1.
     last_at: Timestamp,
-    /// How often it happened. Refusals of one kind from one network, about one account, within one hour are one entry; what
+    /// How often it happened. Refusals of one kind from one network, about one account or client, within one hour are one entry; what
     /// was done is always an entry of its own.
     #[schema(minimum = 1, example = 1)]
     count: i64,
