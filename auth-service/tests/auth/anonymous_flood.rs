@@ -101,15 +101,13 @@ impl Stranger<'_> {
 }
 
 /// Several thousand requests from two networks, then a few from each of many more.
-async fn flood(app: &App, rounds: usize) {
-    let mut client = public_client(app).await;
-    client.secret = String::new();
+async fn flood(app: &App, client: &Application, rounds: usize) {
     let hints =
         [("client_id", json!(client.id)), ("redirect_uri", json!(REDIRECT_URI)), ("response_type", json!("code"))];
     let flood = Flood::new(&app.url(""), app.api(), &paths(), &hints)
         .with_form("/sign-in", "/sign-in", &[("email", "ada@example.com"), ("password", "a wrong password")])
         .with_form("/register", "/register", &[("email", "eve@example.com"), ("password", "x")]);
-    let stranger = Stranger { app, client: &client, holder: Holder::new() };
+    let stranger = Stranger { app, client, holder: Holder::new() };
     let asked = flood.run(rounds * 10, &NETWORKS).await;
     let mut answers = BTreeMap::<u16, usize>::new();
     for begin in (0..rounds).step_by(16) {
@@ -161,8 +159,9 @@ async fn people_go_on(app: &App) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hb8_whatever_strangers_ask_for_the_memory_holds_no_more_than_the_bound() {
     let (app, held) = weighed(settings).await;
+    let client = public_client(&app).await;
     let (before, rows) = (held.bytes(), tables::rows(&app.service.database).await);
-    flood(&app, 160).await;
+    flood(&app, &client, 160).await;
     let grown = held.bytes() - before;
     assert!(grown <= bound(), "{grown} bytes in {} entries, and {} were the bound", held.entries(), bound());
     let sessions = app.service.sessions.online(None, 100).await.unwrap().sessions.len();
@@ -175,6 +174,7 @@ async fn hb8_whatever_strangers_ask_for_the_memory_holds_no_more_than_the_bound(
 async fn hb8_whatever_strangers_ask_for_redis_holds_no_more_than_the_bound() {
     let Some(redis) = e2e::servers::redis_for_test() else { return };
     let app = App::start(Place::on_redis(redis.url()), settings).await;
+    let client = public_client(&app).await;
     let rows = tables::rows(&app.service.database).await;
     // What each key takes, by Redis' own word.
     let held = || {
@@ -183,7 +183,7 @@ async fn hb8_whatever_strangers_ask_for_redis_holds_no_more_than_the_bound() {
         redis.ask(sum).unwrap().trim_start_matches(':').parse::<usize>().unwrap()
     };
     let before = held();
-    flood(&app, 80).await;
+    flood(&app, &client, 80).await;
     let (grown, keys) = (held() - before, redis.ask("DBSIZE").unwrap());
     assert!(grown <= bound(), "{grown} bytes in {keys} keys, and {} were the bound", bound());
     tables_stay_small(&app, &rows).await;
