@@ -183,7 +183,7 @@ async fn end_row(service: &AuthService, grant: &Grant, why: EndOfGrant) -> Resul
         return Ok(false);
     }
     let mut has_word = false;
-    let others = grants::has_others(&mut transaction, grant).await?;
+    let others = why == EndOfGrant::MadeRoom && grants::has_others(&mut transaction, grant).await?;
     if why.is_told(others)
         && let Some(client) = clients::by_id_in(&mut transaction, &grant.client_id).await?
     {

@@ -145,6 +145,12 @@ impl Metadata {
         looks(self) == looks(other)
     }
 
+    /// Whether codes may go to a host, or to a scheme, that `before` does not name: what people saw then is not where they go now.
+    pub fn leads_elsewhere(&self, before: &Self) -> bool {
+        let places = |it: &Self| it.redirect_uris.iter().map(RedirectUri::place).collect::<BTreeSet<_>>();
+        !places(self).is_subset(&places(before))
+    }
+
     fn complete(&mut self, by: Registrar<'_>) {
         if self.grant_types.is_empty() {
             self.grant_types.insert(GrantType::AuthorizationCode);
@@ -381,6 +387,23 @@ mod tests {
             json!({"token_endpoint_auth_method": "none"}),
         ] {
             assert!(!read(change.clone()).looks_like(&plain), "{change}");
+        }
+    }
+
+    #[test]
+    fn a_client_leads_elsewhere_with_another_host_and_not_with_another_path() {
+        let at = |uris: Value| {
+            let changes = json!({"redirect_uris": uris, "application_type": "native"});
+            Metadata::read(with(changes), Registrar::Administrator).expect("good")
+        };
+        let before = at(json!(["https://shop.example/cb", "com.example.app:/cb"]));
+        for same in
+            [json!(["https://shop.example/other"]), json!(["com.example.app:/x", "https://shop.example:8443/cb"])]
+        {
+            assert!(!at(same.clone()).leads_elsewhere(&before), "{same}");
+        }
+        for other in ["https://evil.example/cb", "https://shop.example.evil/cb", "com.example.other:/cb"] {
+            assert!(at(json!(["https://shop.example/cb", other])).leads_elsewhere(&before), "{other}");
         }
     }
 

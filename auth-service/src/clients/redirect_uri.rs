@@ -48,6 +48,13 @@ impl RedirectUri {
         &self.0
     }
 
+    /// What a person is shown of it: its host, or the scheme that an application has chosen.
+    pub fn place(&self) -> String {
+        let url = Url::parse(&self.0).ok();
+        let place = url.map(|url| url.host_str().unwrap_or(url.scheme()).to_owned());
+        place.unwrap_or_else(|| self.0.clone())
+    }
+
     /// Whether its scheme is one that a native application claims for itself.
     pub fn has_own_scheme(&self) -> bool {
         !self.0.starts_with("https:") && !self.0.starts_with("http:")

@@ -21,7 +21,7 @@ use super::{Client, InvalidMetadata, Metadata, Registrar, Scope, SecretHash, sec
 use crate::AuthService;
 use crate::oauth_error::OAuthError;
 use crate::storage::audit::{self, Act, Actor, By, Entry};
-use crate::storage::clients as storage;
+use crate::storage::{clients as storage, consents};
 
 /// `CLIENT_REGISTRATION`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +240,9 @@ pub async fn replace(
     let keeps_secret = held.secret_hash.is_some() && metadata.token_endpoint_auth_method.has_secret();
     let (secret, secret_hash) = if keeps_secret { (None, held.secret_hash) } else { secret_for(&metadata) };
     let (registration_token, registration_hash) = make_up();
+    if metadata.leads_elsewhere(&held.metadata) {
+        consents::forget(&mut transaction, client_id).await?;
+    }
     // What was approved is what was looked at.
     let approved = held.approved && metadata.looks_like(&held.metadata);
     let client = Client { metadata, secret_hash, registration_token_hash: Some(registration_hash), approved, ..held };

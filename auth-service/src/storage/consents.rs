@@ -158,7 +158,17 @@ pub async fn withdraw(transaction: &mut Transaction, user: UserId, client: &str)
     })
 }
 
-/// Forgets all consents to a client that is removed, in the order in which [`withdraw`] takes the rows.
+/// Forgets all consents to a client: everybody is asked anew. How often each was taken back is kept.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn forget(transaction: &mut Transaction, client: &str) -> Result<(), sqlx::Error> {
+    in_transaction!(transaction, |connection| {
+        sqlx::query("DELETE FROM consents WHERE client_id = $1").bind(client).execute(connection).await.map(|_| ())
+    })
+}
+
+/// The same for a client that is removed, of which nothing is kept. The rows are taken in the order of [`withdraw`].
 ///
 /// # Errors
 /// The database does not answer.
@@ -170,7 +180,5 @@ pub async fn remove_of_client(transaction: &mut Transaction, client: &str) -> Re
             .await
             .map(|_| ())
     })?;
-    in_transaction!(transaction, |connection| {
-        sqlx::query("DELETE FROM consents WHERE client_id = $1").bind(client).execute(connection).await.map(|_| ())
-    })
+    forget(transaction, client).await
 }

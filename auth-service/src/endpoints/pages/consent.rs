@@ -46,9 +46,10 @@ impl<'a> ConsentPage<'a> {
         self.client.chars().next().into_iter().flat_map(char::to_uppercase).collect()
     }
 
-    /// Whom the browser is sent to: what cannot be made up, unlike a name.
+    /// Whom the browser is sent to: what cannot be made up, unlike a name. An application on the machine has a scheme alone.
     fn host(&self) -> Option<String> {
-        self.flow.returns_to()?.host_str().map(str::to_owned)
+        let address = self.flow.returns_to()?;
+        Some(address.host_str().unwrap_or(address.scheme()).to_owned())
     }
 
     /// The client's own pages, where it named some: its privacy policy, its terms.

@@ -287,7 +287,7 @@ async fn oidcc_ensure_request_object_with_redirect_uri(mut suite: Suite) {
     let elsewhere = "eyJhbGciOiJub25lIn0.eyJyZWRpcmVjdF91cmkiOiJodHRwczovL2V2aWwuZXhhbXBsZSJ9.";
     // No administrator has approved the client: the person goes on from a page.
     let (_, page) = suite.authorize(&[("request", elsewhere)]).await;
-    let to = url::Url::parse(&crate::consent::leads_to(&page)).unwrap();
+    let to = url::Url::parse(&crate::consent::leaving::leads_to(&page)).unwrap();
     assert_eq!(to.host_str(), Some("app.example"));
     assert!(to.query_pairs().any(|(name, value)| name == "error" && value == "request_not_supported"), "{to}");
 }
