@@ -36,6 +36,8 @@ pub(crate) async fn as_page<B>(response: ServiceResponse<B>) -> ServiceResponse<
     let page = greeting(page, &response).await;
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     let code = problem.map_or("", Problem::code);
+    // The form that signs out all of them goes on to the provider.
+    let page = if code == SEVERAL_LOGINS { page.form_leads_to_account() } else { page };
     let Ok(mut shown) = error_page(&page, status, code, response.headers()) else {
         return response.map_into_left_body();
     };
@@ -53,9 +55,7 @@ async fn greeting<B>(page: Page, response: &ServiceResponse<B>) -> Page {
     match visit {
         // The form that signs out goes on to the provider.
         Visit::SignedIn(_) => page.visited_by(visit).form_leads_to_account(),
-        // Also where several people are signed in, who are offered the sign-out.
-        Visit::Unknown => page.visited_by(visit).form_leads_to_account(),
-        Visit::Guest => page.visited_by(visit),
+        Visit::Guest | Visit::Unknown => page.visited_by(visit),
     }
 }
 
