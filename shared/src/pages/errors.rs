@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER, SET_COOKIE};
 use askama::Template;
 
 use super::{Page, Visit, visit};
@@ -42,7 +42,8 @@ pub(crate) async fn as_page<B>(response: ServiceResponse<B>) -> ServiceResponse<
         return response.map_into_left_body();
     };
     for (name, value) in response.headers() {
-        if name != CONTENT_TYPE && name != CONTENT_LENGTH && !shown.headers().contains_key(name) {
+        let is_added = name == SET_COOKIE || !shown.headers().contains_key(name);
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH && is_added {
             shown.headers_mut().append(name.clone(), value.clone());
         }
     }
