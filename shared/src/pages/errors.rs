@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER, SET_COOKIE};
 use askama::Template;
 
 use super::{Page, Visit, visit};
@@ -36,11 +36,14 @@ pub(crate) async fn as_page<B>(response: ServiceResponse<B>) -> ServiceResponse<
     let page = greeting(page, &response).await;
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     let code = problem.map_or("", Problem::code);
+    // The form that signs out all of them goes on to the provider.
+    let page = if code == SEVERAL_LOGINS { page.form_leads_to_account() } else { page };
     let Ok(mut shown) = error_page(&page, status, code, response.headers()) else {
         return response.map_into_left_body();
     };
     for (name, value) in response.headers() {
-        if name != CONTENT_TYPE && name != CONTENT_LENGTH && !shown.headers().contains_key(name) {
+        let is_added = name == SET_COOKIE || !shown.headers().contains_key(name);
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH && is_added {
             shown.headers_mut().append(name.clone(), value.clone());
         }
     }
@@ -53,9 +56,7 @@ async fn greeting<B>(page: Page, response: &ServiceResponse<B>) -> Page {
     match visit {
         // The form that signs out goes on to the provider.
         Visit::SignedIn(_) => page.visited_by(visit).form_leads_to_account(),
-        // Also where several people are signed in, who are offered the sign-out.
-        Visit::Unknown => page.visited_by(visit).form_leads_to_account(),
-        Visit::Guest => page.visited_by(visit),
+        Visit::Guest | Visit::Unknown => page.visited_by(visit),
     }
 }
 
