@@ -11,8 +11,8 @@ use order_service::rules::money::Money;
 use order_service::rules::payment_method::PaymentMethod;
 use shared::clock::Timestamp;
 use shared::session::{
-    Created, EndReason, FeedPosition, Granted, MemorySessionStore, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation,
-    Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
+    Created, EndReason, FeedPosition, Granted, MemorySessionStore, NewSession, OnlineCursor, OnlinePage, Revocation,
+    Rotation, Session, SessionId, SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
