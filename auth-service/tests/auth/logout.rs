@@ -203,7 +203,11 @@ async fn c15_the_question_needs_its_own_form(app: App) {
         assert_eq!(send(&browser, form).await.status, 403);
         assert!(is_signed_in(&app, &client, &browser).await);
     }
-    let good = send(&browser, &|request| request.form(&[("csrf", token.as_str())])).await;
+    let unasked = send(&browser, &|request| request.form(&[("csrf", token.as_str())])).await;
+    assert_eq!(unasked.location().path(), "/oauth2/logout/confirm", "it does not say who was asked");
+    assert!(is_signed_in(&app, &client, &browser).await);
+    let fields = crate::browser::hidden(&page, &[]);
+    let good = send(&browser, &|request| request.form(&fields)).await;
     assert_eq!(good.location().path(), "/signed-out");
     assert!(!is_signed_in(&app, &client, &browser).await);
 }
