@@ -283,7 +283,7 @@ async fn hf3_a_clock_that_is_far_from_the_issuers_makes_a_service_unready_and_si
     let keys = key_set(&[&service.key]).to_string();
     let in_doubt = async || service.single_sign_on.missing().iter().any(|missing| missing.contains("clock"));
     // A key that is not known has the set read again.
-    let unknown = Key::ed("not published").token(&service.claims());
+    let unknown = Key::ed("not-published").token(&service.claims());
     let read_again = async || drop(service.get("/me", &unknown).await);
     for seconds in [600, -600] {
         service.key_server.answer(Answer::Ahead(keys.clone(), seconds));

@@ -1,3 +1,5 @@
+//! Connections over real sockets, with short limits.
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 

@@ -1,3 +1,5 @@
+//! What is known of revocations before and after a pause, by whichever clock.
+
 use super::*;
 use crate::session::{MemorySessionStore, UserId};
 
