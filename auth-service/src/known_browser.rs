@@ -138,7 +138,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(1000);
 
     fn cookies(seed: u8) -> DeviceCookies {
-        let key = STANDARD.encode([seed; 32]);
+        let key = STANDARD.encode((0..32).map(|step| seed.wrapping_add(step)).collect::<Vec<u8>>());
         DeviceCookies::new(&MasterKeys::parse(&key.into()).expect("a key"), TTL)
     }
 

@@ -117,7 +117,8 @@ const SESSION: &str = "wish-service_session";
 /// A browser with the cookie of one beside that of another, who has planted it.
 fn planted(victim: &Browser, attacker: &Browser) -> Browser {
     let both = victim.copy();
-    let (own, other) = (victim.cookies.lock()[SESSION].clone(), attacker.cookies.lock()[SESSION].clone());
+    let other = attacker.cookies.lock()[SESSION].clone();
+    let own = victim.cookies.lock()[SESSION].clone();
     both.cookies.lock().insert(SESSION.to_owned(), format!("{other}; {SESSION}={own}"));
     both
 }
