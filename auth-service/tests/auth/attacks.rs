@@ -42,10 +42,13 @@ fn each_attack_of_the_list_has_a_test_of_its_number() {
     for number in of_chapters {
         assert!(listed.contains(&number), "{number} is missing from the list");
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut found = BTreeSet::new();
-    for package in ["auth-service", "cart-service", "order-service", "shared", "e2e"] {
-        tested(&workspace.join(package).join("tests"), &mut found);
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
+    tested(&own.join("tests"), &mut found);
+    for package in ["cart-service", "order-service", "shared", "e2e"] {
+        tested(&own.join("..").join(package).join("tests"), &mut elsewhere);
     }
+    // The chapters B and C are this service's own; a helper there may be called `b64`.
+    found.extend(elsewhere.into_iter().filter(|number| number.starts_with('h')));
     assert_eq!(found, listed, "the tests, and the list");
 }
