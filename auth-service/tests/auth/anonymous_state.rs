@@ -72,7 +72,8 @@ async fn hb1_what_is_kept_of_a_request_is_bounded_and_the_parameter_too_many_is_
         assert_eq!((refused.status, refused.error()), (413, "invalid_request"));
         assert!(refused.body["error_description"].as_str().unwrap().contains("acr_values"), "{}", refused.text);
     }
-    let device = [("client_id", &*client.id), ("scope", &large), ("resource", "urn:roam:cart-service")];
+    let scope = "x".repeat(4_096);
+    let device = [("client_id", &*client.id), ("scope", &scope), ("resource", "urn:roam:cart-service")];
     let refused = form(&app, "/oauth2/device_authorization", &device).await;
     assert_eq!(refused.status, 413);
     assert!(refused.body["error_description"].as_str().unwrap().contains("scope"), "{}", refused.text);

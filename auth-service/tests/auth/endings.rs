@@ -429,7 +429,8 @@ async fn taken_at(app: &App, client: &Application, token: &str) -> Vec<(&'static
 }
 
 async fn every_endpoint_refuses(app: App) {
-    let metadata = json!({"client_id": "order-service", "grant_types": ["authorization_code", EXCHANGE]});
+    let grants = json!(["authorization_code", EXCHANGE]);
+    let metadata = json!({"client_id": "order-service", "grant_types": grants, "token_exchange_scope": "cart"});
     let client = Application { id: "order-service".to_owned(), ..Application::register(&app, metadata).await };
     let good = app.somebody().await;
     for why in ["a logout", "the token was taken back", "a new password"] {

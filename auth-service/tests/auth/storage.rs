@@ -648,13 +648,13 @@ async fn leave(database: &Database, delivery: &Delivery) {
 async fn a_delivery_comes_back_as_it_was_and_is_claimed_by_one(database: Database) {
     let at = Timestamp::from_micros;
     let left: Vec<_> = (0..8).map(|number| delivery("shop", number)).collect();
-    let other = delivery("desk", 3);
+    let other = Delivery { own_claim: false, ..delivery("desk", 3) };
     for delivery in left.iter().chain([&other]) {
         leave(&database, delivery).await;
     }
     assert_eq!(outbox::count_waiting(&database).await.unwrap(), 9);
     assert!(outbox::clients_to_tell(&database, at(-1)).await.unwrap().is_empty());
-    assert_eq!(outbox::clients_to_tell(&database, at(0)).await.unwrap(), [("shop".to_owned(), false)].into());
+    assert_eq!(outbox::clients_to_tell(&database, at(0)).await.unwrap(), [("shop".to_owned(), true)].into());
     let claims = (0..4).map(|_| outbox::claim(&database, "shop", at(5), at(50), 9));
     let mut claimed: Vec<_> = crate::harness::all(claims).await.into_iter().flat_map(Result::unwrap).collect();
     claimed.sort_by_key(|delivery| left.iter().position(|it| it.id == delivery.id));
