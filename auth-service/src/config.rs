@@ -289,16 +289,17 @@ fn read_key_plan(settings: &mut Settings, token_life: Duration) -> KeyPlan {
 }
 
 fn read_throttle_limits(settings: &mut Settings) -> ThrottleLimits {
+    let attempts_per_account: u64 = settings.or(
+        "LOGIN_ATTEMPTS_PER_ACCOUNT",
+        "10",
+        "wrong passwords per account and network, or per browser that knows the account, and window",
+    );
     let limits = ThrottleLimits {
-        attempts_per_account: settings.or(
-            "LOGIN_ATTEMPTS_PER_ACCOUNT",
-            "10",
-            "wrong passwords per account and network, or per browser that knows the account, and window",
-        ),
+        attempts_per_account,
         attempts_per_account_overall: settings.or(
             "LOGIN_ATTEMPTS_PER_ACCOUNT_OVERALL",
-            "100",
-            "wrong passwords per account and window, from all networks together",
+            &attempts_per_account.saturating_mul(10).to_string(),
+            "wrong passwords per account and window, from all networks together; by default ten times those from one",
         ),
         attempts_per_address: settings.or(
             "LOGIN_ATTEMPTS_PER_ADDRESS",

@@ -53,8 +53,14 @@ impl Browser {
                 Some(next) => next,
                 None => {
                     let page = page_of(&url, answer).await;
-                    let answer = self.fill(&url, &page).await;
-                    leads_to(&url, &answer).unwrap_or_else(|| panic!("{url} keeps its form: {}", answer.status()))
+                    match way_to_the_client(&page) {
+                        Some(client) => client,
+                        None => {
+                            let answer = self.fill(&url, &page).await;
+                            leads_to(&url, &answer)
+                                .unwrap_or_else(|| panic!("{url} keeps its form: {}", answer.status()))
+                        }
+                    }
                 }
             };
         }
@@ -151,6 +157,13 @@ async fn page_of(url: &Url, answer: Response) -> String {
     let page = answer.text().await.expect("a page");
     assert_eq!(status, 200, "{url}: {page}");
     page
+}
+
+/// Where the page leads that asks before a person is sent to a client which no administrator has approved.
+fn way_to_the_client(page: &str) -> Option<Url> {
+    let (before, _) = page.split_once("\" rel=\"noreferrer noopener\"")?;
+    let (_, address) = before.rsplit_once("href=\"")?;
+    Some(address.replace("&#38;", "&").replace("&amp;", "&").parse().expect("the client's address"))
 }
 
 /// What a page's form in its main part asks for.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Database, Measured};
+use crate::calls;
 
 /// How long an outcome is good: callers of `/readyz`, however many, cause one write in that time.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -70,10 +71,10 @@ impl WriteProbe {
         if begins {
             // A caller who hangs up leaves no write behind that nobody waits for: the next caller finds it under way.
             let probe = self.clone();
-            tokio::spawn(async move {
+            tokio::spawn(calls::in_service(calls::service(), async move {
                 let outcome = probe.database.write_something().await.map_err(|error| reason(&error));
                 probe.state.send_replace(State { writes: false, last: Some((Instant::now(), outcome)) });
-            });
+            }));
         }
         let ended = timeout(PATIENCE, state.wait_for(|state| !state.writes)).await;
         if let Ok(Ok(state)) = &ended {
