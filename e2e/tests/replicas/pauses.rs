@@ -91,13 +91,21 @@ fn may_be_repeated(answer: &Answer) {
     assert_eq!(answer.header("content-type"), "application/problem+json");
 }
 
+/// Two customers for each ordinary request: nobody signs in at a replica that has just woken, or while Redis comes back.
+async fn pairs(world: &World) -> Vec<(Person, Person)> {
+    let mut pairs = Vec::new();
+    for _ in ORDINARY {
+        pairs.push((world.platform.customer().await, world.platform.customer().await));
+    }
+    pairs
+}
+
 #[tokio::test]
 async fn hf2_a_replica_that_wakes_takes_no_session_that_ended_while_it_stood_still() {
     let Some(mut world) = past_the_gateway(&[]).await else { return };
-    for (service, path) in ORDINARY {
+    for ((service, path), (ada, bob)) in ORDINARY.into_iter().zip(pairs(&world).await) {
         let replica = service.replica(0);
         let url = at(&world, replica, path);
-        let (ada, bob) = (world.platform.customer().await, world.platform.customer().await);
         expect(200, ada.get(&url).await);
         world.platform.pause(replica);
         log_out_elsewhere(&world, &ada).await;
@@ -120,10 +128,9 @@ async fn hf2_a_replica_that_wakes_takes_no_session_that_ended_while_it_stood_sti
 #[tokio::test]
 async fn hf2_a_replica_that_wakes_while_redis_is_away_waits_for_it() {
     let Some(mut world) = past_the_gateway(&[]).await else { return };
-    for (service, path) in ORDINARY {
+    for ((service, path), (ada, bob)) in ORDINARY.into_iter().zip(pairs(&world).await) {
         let replica = service.replica(0);
         let url = at(&world, replica, path);
-        let (ada, bob) = (world.platform.customer().await, world.platform.customer().await);
         expect(200, ada.get(&url).await);
         world.platform.pause(replica);
         log_out_elsewhere(&world, &ada).await;
