@@ -104,7 +104,10 @@ fn imitates(text: &str) -> bool {
     }
     // Signs such as + are of no script, and not for identifiers.
     let letters: String = text.chars().filter(|c| !c.is_ascii() || c.is_ascii_alphanumeric()).collect();
-    letters.as_str().detect_restriction_level() > RestrictionLevel::SingleScript
+    // A dot above a letter that has one already shows as the letter alone.
+    let has_second_dot = letters.contains("i\u{307}") || letters.contains("j\u{307}");
+    has_second_dot
+        || letters.as_str().detect_restriction_level() > RestrictionLevel::SingleScript
         || skeleton(&letters).all(|c| c.is_ascii())
 }
 
@@ -224,6 +227,8 @@ mod tests {
             "admin@\u{430}pple.com",
             "admin@xn--pple-43d.com",
             "山田taro@example.jp",
+            "admi\u{307}n@example.com",
+            "ADM\u{130}N@example.com",
         ] {
             assert!(imitates(imitation), "{imitation}");
         }

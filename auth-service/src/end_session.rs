@@ -101,7 +101,6 @@ impl Change {
         by: &By,
     ) -> Result<Self, sqlx::Error> {
         let what = Ended::Account(user.id, user.version);
-        service.own_endings.note(what);
         let new = NewEnding { what, user: Some(user.id), spared: keep, reason, by, is_settled: true };
         endings::add(transaction, &new, service.clock.now()).await?;
         Ok(Self { user, keep, reason, by: by.clone() })

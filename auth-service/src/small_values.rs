@@ -33,8 +33,8 @@ impl Payer {
         Self::Network(Network::of(address))
     }
 
-    /// A client pays nothing when an administrator has approved it and it has proved who it is. One that is only named, and
-    /// one that has registered itself, pays as a stranger.
+    /// A client that an administrator made pays nothing when it has proved who it is. One that is only named, and one that has
+    /// registered itself (also after its approval), pays as a stranger.
     pub fn client(service: &AuthService, client: &Client, http: &HttpRequest) -> Self {
         if client.is_public() || client.registered_itself() {
             Self::network(service.trusted_proxies.address_of(http))

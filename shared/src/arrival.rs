@@ -17,6 +17,9 @@ use crate::problem::Problem;
 /// How long a request may wait for its first effect: 15 seconds, of which its body may take 10.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
+/// How long a client is asked to wait that is refused after a pause of the process: longer than requests are suspect.
+pub const AFTER_A_PAUSE: Duration = Duration::from_secs(3);
+
 /// Why a request is not carried out any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooLate {
@@ -44,7 +47,9 @@ impl From<TooLate> for Problem {
     fn from(late: TooLate) -> Self {
         use actix_web::http::StatusCode;
         let detail = format!("{late}; nothing was changed, try again");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(Duration::from_secs(1))
+        // Sooner, another connection of the client's could be taken for one that has waited, too.
+        let pause = if late == TooLate::Paused { AFTER_A_PAUSE } else { Duration::from_secs(1) };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(pause)
     }
 }
 
@@ -162,7 +167,7 @@ mod tests {
         for late in [TooLate::HungUp, TooLate::Paused, TooLate::Waited] {
             let problem = Problem::from(late);
             assert_eq!((problem.status().as_u16(), problem.code()), (503, "unavailable"));
-            assert_eq!(problem.retry_after_seconds(), Some(1));
+            assert_eq!(problem.retry_after_seconds(), Some(if late == TooLate::Paused { 3 } else { 1 }));
         }
     }
 

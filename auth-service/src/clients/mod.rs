@@ -28,7 +28,7 @@ pub use self::metadata::{
     ApplicationType, AuthMethod, GrantType, InvalidMetadata, Metadata, Registrar, ResponseAlg, ResponseType,
 };
 pub use self::public_keys::{AssertionAlg, PublicKeys};
-pub use self::redirect_uri::RedirectUri;
+pub use self::redirect_uri::{RedirectUri, place_of};
 pub use self::scope::Scope;
 pub use self::secret::SecretHash;
 pub use self::web_address::WebAddress;

@@ -43,6 +43,15 @@ pub enum InvalidRedirectUri {
     NotNormal,
 }
 
+/// Where an address leads, for a person to see: its host, or the scheme where that is none of the web's. What stands after
+/// such a scheme is no host, and its owner may write anything there.
+pub fn place_of(address: &Url) -> String {
+    match (address.scheme(), address.host_str()) {
+        ("http" | "https", Some(host)) => host.to_owned(),
+        (scheme, _) => scheme.to_owned(),
+    }
+}
+
 impl RedirectUri {
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,9 +59,7 @@ impl RedirectUri {
 
     /// What a person is shown of it: its host, or the scheme that an application has chosen.
     pub fn place(&self) -> String {
-        let url = Url::parse(&self.0).ok();
-        let place = url.map(|url| url.host_str().unwrap_or(url.scheme()).to_owned());
-        place.unwrap_or_else(|| self.0.clone())
+        Url::parse(&self.0).map_or_else(|_| self.0.clone(), |url| place_of(&url))
     }
 
     /// Whether its scheme is one that a native application claims for itself.
@@ -272,6 +279,15 @@ mod tests {
         assert!(!uri("http://127.0.0.1:9").is_but_for_the_port(&uri("http://127.0.0.1/")));
         assert!(!uri("http://a.localhost:1/cb").is_but_for_the_port(&uri("http://a.localhost:2/cb")));
         assert!(!uri("https://shop.example:1/cb").is_but_for_the_port(&uri("https://shop.example:2/cb")));
+    }
+
+    #[test]
+    fn a_person_is_shown_a_host_of_the_web_or_a_scheme() {
+        let place = |text: &str| text.parse::<RedirectUri>().expect("a redirect URI").place();
+        assert_eq!(place("https://shop.example/cb"), "shop.example");
+        assert_eq!(place("http://127.0.0.1:4711/cb"), "127.0.0.1");
+        assert_eq!(place("com.example.app://accounts.bank.example/cb"), "com.example.app");
+        assert_eq!(place("com.example.app:/cb"), "com.example.app");
     }
 
     proptest! {

@@ -107,6 +107,10 @@ pub async fn replace(
     let keeps_secret = held.secret_hash.is_some() && decided.metadata.token_endpoint_auth_method.has_secret();
     let (secret, secret_hash) =
         if keeps_secret && !new_secret { (None, held.secret_hash) } else { secret_for(&decided.metadata) };
+    if decided.metadata.leads_elsewhere(&held.metadata) {
+        // People have allowed the hosts that they were shown.
+        consents::forget(&mut transaction, id).await?;
+    }
     let client = Client {
         metadata: decided.metadata,
         secret_hash,

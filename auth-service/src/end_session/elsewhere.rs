@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::repeated::repeat;
 use crate::AuthService;
-use crate::storage::endings;
+use crate::storage::endings::{self, Ended};
 
 /// How often the table is looked at: an end is seen elsewhere after half of it in the mean.
 const EVERY: Duration = Duration::from_millis(200);
@@ -50,7 +50,10 @@ async fn hear(service: &AuthService, from: &mut i64) -> Result<(), Problem> {
         let ever = Timestamp::from_micros(0);
         let (page, next) = endings::after(&service.database, *from, ever, BATCH).await?;
         for ending in &page {
-            if !service.own_endings.take(ending.what) {
+            // A change of an account is carried out in any case, which does nothing twice: its number may have been used before,
+            // by a transaction that came to nothing.
+            let is_own = service.own_endings.take(ending.what);
+            if !is_own || matches!(ending.what, Ended::Account(..)) {
                 repeat(service, ending).await?;
             }
         }

@@ -8,6 +8,7 @@ use shared::session::{EndReason, SessionId, UserId};
 use tokio::time::timeout;
 
 use super::has_sessions_elsewhere;
+use super::own::Noted;
 use super::settling::{Word, settle};
 use crate::AuthService;
 use crate::storage::audit::By;
@@ -36,16 +37,18 @@ pub(super) async fn intend(
     let writing = async {
         let now = service.clock.now();
         let mut transaction = service.database.begin().await?;
-        let mut fresh = Vec::new();
+        let (mut fresh, mut notes) = (Vec::new(), Vec::new());
         for session in sessions {
             let what = Ended::Session(*session);
-            service.own_endings.note(what);
+            let note = service.own_endings.note(what);
             let new = NewEnding { what, user, spared: None, reason, by, is_settled: false };
             if endings::add(&mut transaction, &new, now).await? {
                 fresh.push(*session);
+                notes.push(note);
             }
         }
         transaction.commit().await?;
+        notes.into_iter().for_each(Noted::stands);
         Ok(fresh)
     };
     let written = timeout(PATIENCE, writing).await;
@@ -58,9 +61,17 @@ pub(super) async fn intend(
 /// Something needed does not answer; the next call goes on.
 pub async fn carry_out_left(service: &AuthService) -> Result<(), Problem> {
     let now = service.clock.now();
+    let mut failure = None;
     for ending in endings::unsettled(&service.database, now - LEFT, BATCH).await? {
         let Ended::Session(id) = ending.what else { continue };
-        let ended = service.sessions.end(id, ending.reason).await?;
+        // One partition of a cluster that is away does not hold up the others.
+        let ended = match service.sessions.end(id, ending.reason).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
+        };
         if ended.is_none() && has_sessions_elsewhere(service) {
             if now.since(ending.ended_at) > OF_NO_NODE {
                 settle(service, &[id], Word::none(ending.reason)).await;
@@ -70,7 +81,7 @@ pub async fn carry_out_left(service: &AuthService) -> Result<(), Problem> {
         let user = ended.map(|session| session.user).or(ending.user);
         settle(service, &[id], Word::of_session(user, ending.reason, &ending.by)).await;
     }
-    Ok(())
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Takes back one access token, or all of a grant, and remembers it.
@@ -81,8 +92,11 @@ pub(crate) async fn revoke_token(service: &AuthService, user: UserId, token: u12
     let mut transaction = service.database.begin().await?;
     let what = Ended::Token(token);
     let new = NewEnding { what, user: Some(user), spared: None, reason: EndReason::Logout, by, is_settled: true };
-    endings::add(&mut transaction, &new, service.clock.now()).await?;
-    service.own_endings.note(what);
+    let note = service.own_endings.note(what);
+    let is_new = endings::add(&mut transaction, &new, service.clock.now()).await?;
     transaction.commit().await?;
+    if is_new {
+        note.stands();
+    }
     Ok(service.sessions.revoke_token(user, token).await?)
 }

@@ -132,10 +132,14 @@ async fn settle_now(service: &AuthService, left: &Left) -> Result<(), sqlx::Erro
             }
         }
     }
-    // Last, for it locks what all endings need.
-    let mut counted = 0;
+    // Last, for it locks what all endings need: first the rows that are there, then the number of those that are new.
+    let mut intents = Vec::new();
     for session in sessions {
-        counted += u64::from(claim(&mut transaction, *session, word, *at).await?);
+        intents.push((*session, endings::settle(&mut transaction, Ended::Session(*session), *at).await?));
+    }
+    let mut counted = 0;
+    for (session, intent) in intents {
+        counted += u64::from(claim(&mut transaction, session, intent, word, *at).await?);
     }
     if let Kind::All(user) = word.kind {
         let detail = format!("{}: {counted}", word.reason.as_str());
@@ -156,11 +160,11 @@ async fn settle_now(service: &AuthService, left: &Left) -> Result<(), sqlx::Erro
 async fn claim(
     transaction: &mut Transaction,
     session: SessionId,
+    intent: Option<endings::Ending>,
     word: &Word,
     at: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let what = Ended::Session(session);
-    let intent = endings::settle(transaction, what, at).await?;
     if intent.is_none() {
         let new =
             NewEnding { what, user: word.user(), spared: None, reason: word.reason, by: &word.by, is_settled: true };

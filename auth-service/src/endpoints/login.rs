@@ -27,6 +27,7 @@ use crate::refresh as refreshing;
 use crate::self_contained;
 use crate::session_cookie;
 use crate::sign_in::{self, Attempt};
+use crate::storage::endings;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +205,10 @@ pub(super) async fn log_out(
             let Some(session) = self_contained::read(&service, &body.refresh_token) else {
                 return Ok(gone(&service, &request));
             };
+            // Its text is good for long: what it may announce again and again must be a live session's end.
+            if endings::has_session(&service.database, session.id).await? {
+                return Ok(gone(&service, &request));
+            }
             (session.id, Some(session.user), origin.anonymous())
         }
         Some(body) => {

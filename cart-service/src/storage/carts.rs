@@ -155,7 +155,8 @@ pub async fn remove_line(
     ttl: Duration,
 ) -> sqlx::Result<Option<Cart>> {
     let mut transaction = database.begin().await?;
-    let Some(locked) = lock(&mut transaction, owner, now, Some(now + ttl)).await? else { return Ok(None) };
+    // A line that is not there prolongs nothing: otherwise a cart would live for ever, and cost nothing.
+    let Some(locked) = lock(&mut transaction, owner, now, None).await? else { return Ok(None) };
     let removed = in_transaction!(&mut transaction, |connection| {
         sqlx::query("DELETE FROM cart_lines WHERE cart_id = $1 AND product_id = $2")
             .bind(locked.id)
@@ -164,7 +165,12 @@ pub async fn remove_line(
             .await
             .map(|done| done.rows_affected())
     })?;
-    let version = if removed > 0 { count_change(&mut transaction, &locked).await? } else { locked.version };
+    let version = if removed > 0 {
+        lock(&mut transaction, owner, now, Some(now + ttl)).await?;
+        count_change(&mut transaction, &locked).await?
+    } else {
+        locked.version
+    };
     let cart = Cart { lines: lines(&mut transaction, &locked).await?, version };
     let is_over = matches!(owner, Owner::Guest(_)) && cart.lines.is_empty();
     if is_over {

@@ -38,7 +38,10 @@ impl SingleSignOn {
         let found = self.by_cookie(request).await?;
         match &self.0.cookie {
             Some(cookie) if found.is_none() && cookie.settings().is_presented(request) => {
-                Err(challenge::session_ended(&cookie.settings().at(request).forget()))
+                let settings = cookie.settings().at(request);
+                // One that another host has planted, or an earlier setting has left, must not refuse the guest for ever.
+                let strays = several_logins::strays(request, &settings.template());
+                Err(challenge::session_ended(&[settings.forget(), strays].concat()))
             }
             _ => Ok(found),
         }

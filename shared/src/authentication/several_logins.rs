@@ -46,13 +46,15 @@ pub fn several_logins(request: &HttpRequest, own: &Cookie<'_>) -> Problem {
 }
 
 /// The deletions of every cookie of the name that reaches this request, but for the service's own.
-fn strays(request: &HttpRequest, own: &Cookie<'_>) -> Vec<Cookie<'static>> {
+pub(super) fn strays(request: &HttpRequest, own: &Cookie<'_>) -> Vec<Cookie<'static>> {
     // Browsers take such a name only from the host itself, and only for the path /.
     if own.name().starts_with("__Host-") {
         return Vec::new();
     }
     let own_place = (own.domain(), own.path().unwrap_or("/"));
-    let (domains, paths) = (domains(request), paths(request.path()));
+    let (mut domains, paths) = (domains(request), paths(request.path()));
+    // The widest first: those are what another host can plant.
+    domains.reverse();
     let places = domains.iter().flat_map(|domain| paths.iter().map(move |path| (domain.as_deref(), path.as_str())));
     let strays = places.filter(|place| *place != own_place).map(|(domain, path)| {
         let stray = Cookie::build(own.name().to_owned(), "").path(path.to_owned()).max_age(CookieAge::ZERO);

@@ -18,6 +18,9 @@ use crate::request::Network;
 /// and its share of the counter that is kept for it.
 pub const ENTRY_COST: usize = 256;
 
+/// How many networks' budgets the networks of one IPv6 site (a /48) have together.
+const NETWORKS_OF_A_SITE: u64 = 4;
+
 /// The values of the label `limit` of `roam_budget_refusals_total`.
 #[cfg(feature = "server")]
 pub(crate) const LIMITS: [&str; 3] = ["network", "all_networks", "known"];
@@ -126,6 +129,12 @@ impl Budget {
             Payer::Known(kind, id) => (self.key(kind, id), "known"),
         };
         self.count(&key, cost, self.limits.each, (purpose, limit)).await?;
+        if let Payer::Network(network) = payer
+            && let Some(site) = network.site()
+        {
+            let key = self.key("site", site.as_bytes());
+            self.count(&key, cost, self.limits.each.saturating_mul(NETWORKS_OF_A_SITE), (purpose, limit)).await?;
+        }
         if limit == "network" {
             let all = self.key("all", b"");
             let counted = self.count(&all, cost, self.limits.all_networks, (purpose, "all_networks")).await;
@@ -225,6 +234,17 @@ mod tests {
         budget.spend("test", Payer::Known("user", b"ada"), 1000).await.expect("a caller who is known");
         clock.advance(WINDOW);
         budget.spend("test", &network(3), 1000).await.expect("the next window");
+    }
+
+    #[tokio::test]
+    async fn a_site_with_many_networks_does_not_use_up_what_is_everybodys() {
+        let (budget, _) = budget(ENTRY, 100 * ENTRY);
+        let of_site = |number: u16| Network::of(Some([0x2001, 0xdb8, 1, number, 0, 0, 0, 1].into()));
+        for number in 0..4 {
+            budget.spend("test", &of_site(number), 1000).await.expect("within the budget");
+        }
+        budget.spend("test", &of_site(5), 1000).await.expect_err("beyond the budget of the site");
+        budget.spend("test", &network(1), 1000).await.expect("another one");
     }
 
     #[tokio::test]

@@ -6,32 +6,41 @@ use std::net::{IpAddr, Ipv6Addr};
 /// One IPv4 address, or the /64 network that one IPv6 subscriber has to choose from. All callers whose address is not
 /// known share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network(String);
+pub struct Network {
+    text: String,
+    site: Option<String>,
+}
 
 impl Network {
     pub fn of(address: Option<IpAddr>) -> Self {
-        Self(match address {
-            None => "unknown".to_owned(),
-            Some(IpAddr::V4(address)) => address.to_string(),
+        let (text, site) = match address {
+            None => ("unknown".to_owned(), None),
+            Some(IpAddr::V4(address)) => (address.to_string(), None),
             Some(IpAddr::V6(address)) => {
-                let network = u128::from(address) & (u128::MAX << 64);
-                format!("{}/64", Ipv6Addr::from(network))
+                let first = |bits: u32| Ipv6Addr::from(u128::from(address) & (u128::MAX << (128 - bits)));
+                (format!("{}/64", first(64)), Some(format!("{}/48", first(48))))
             }
-        })
+        };
+        Self { text, site }
+    }
+
+    /// The /48 of an IPv6 network: what one site is given (RFC 6177), with 65,536 networks to choose from.
+    pub fn site(&self) -> Option<&str> {
+        self.site.as_deref()
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.text.as_bytes()
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -45,5 +54,7 @@ mod tests {
         assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("2001:db8:1:2::1").site(), Some("2001:db8:1::/48"));
+        assert_eq!(network("192.0.2.1").site(), None);
     }
 }

@@ -14,6 +14,7 @@ use super::way::{flow, flow_page, next};
 use crate::AuthService;
 use crate::authorization::{Allowed, Flow};
 use crate::browser_session::{self, BrowserSession};
+use crate::clients::place_of;
 use crate::consent_epoch::ConsentEpoch;
 use crate::endpoints::origin::Origin;
 use crate::scopes::Words;
@@ -48,8 +49,7 @@ impl<'a> ConsentPage<'a> {
 
     /// Whom the browser is sent to: what cannot be made up, unlike a name. An application on the machine has a scheme alone.
     fn host(&self) -> Option<String> {
-        let address = self.flow.returns_to()?;
-        Some(address.host_str().unwrap_or(address.scheme()).to_owned())
+        self.flow.returns_to().as_ref().map(place_of)
     }
 
     /// The client's own pages, where it named some: its privacy policy, its terms.

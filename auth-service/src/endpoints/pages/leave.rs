@@ -8,7 +8,7 @@ use shared::problem::Problem;
 use url::Url;
 
 use super::texts::AuthTexts;
-use crate::clients::Client;
+use crate::clients::{Client, place_of};
 
 #[derive(Template)]
 #[template(path = "leave.html")]
@@ -38,7 +38,7 @@ pub(in crate::endpoints) fn leave(
     let page = if let Some(locales) = ui_locales { page.preferring(locales) } else { page };
     let url = Url::parse(address).map_err(Problem::internal)?;
     let page = if posted.is_some() { page.form_leads_to(&url) } else { page };
-    let place = url.host_str().unwrap_or(url.scheme());
+    let place = &place_of(&url);
     let (t, client) = (AuthTexts(page.language), client.shown_name());
     page.show(&LeavePage { page: &page, t, client, place, address, posted })
 }

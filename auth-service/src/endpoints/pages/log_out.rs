@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::AuthService;
 use crate::browser_session::{self, BrowserSession};
+use crate::clients::place_of;
 use crate::endpoints::logout;
 use crate::endpoints::origin::Origin;
 use crate::logout_request::LogoutRequest;
@@ -64,7 +65,7 @@ pub(in crate::endpoints) async fn show(
     };
     let address = request.returns_to(true).and_then(|(uri, _)| Url::parse(uri).ok());
     let page = if let Some(address) = &address { page.form_leads_to(address) } else { page };
-    let host = address.map(|address| address.host_str().unwrap_or(address.scheme()).to_owned());
+    let host = address.as_ref().map(place_of);
     page.show(&LogOutPage { page: &page, t: LogOutTexts(page.language), request: &request, user: &user, host })
 }
 

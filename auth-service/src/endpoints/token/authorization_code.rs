@@ -21,13 +21,15 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     if is_unproved || client.redirect_uri(&code.redirect_uri).is_none() {
         return Err(OAuthError::invalid_grant());
     }
+    // What cannot be given is refused before the code is used up.
+    let audiences = request::narrowed(form, &code.audiences)?;
     let bound_to = request.bind(code.dpop_jkt.as_deref()).await?;
     codes::use_up(service, text, &code, by).await?;
     let new = NewTokens {
         grant: code.grant,
         session: code.session,
         user: code.user,
-        audiences: request::narrowed(form, &code.audiences)?,
+        audiences,
         granted_audiences: code.audiences,
         scope: code.scope,
         nonce: code.nonce,
