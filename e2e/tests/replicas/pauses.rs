@@ -86,7 +86,8 @@ async fn refresh_patiently(person: &mut Person) {
 }
 
 fn may_be_repeated(answer: &Answer) {
-    assert_eq!((answer.status, answer.code()), (503, "unavailable"), "{}", answer.body);
+    // The gateway says 502 or 504 while the replica stands still that it chose; a refresh may be repeated then, too.
+    assert!((502..=504).contains(&answer.status) && answer.code() == "unavailable", "{}", answer.body);
     assert!(answer.header("retry-after").parse::<u64>().is_ok(), "a Retry-After in seconds");
     assert_eq!(answer.header("content-type"), "application/problem+json");
 }
