@@ -103,11 +103,15 @@ pub(crate) fn continued(service: &AuthService, session: &Session, user: &User) -
     let mut attributes = session.attributes.clone();
     attributes.extend(end_session::at_version(user.version));
     attributes.extend(epoch::attribute(service, user));
+    // An access token tells its beginning in whole seconds. The verdict has found it no older than the memory of ends.
+    let remembered = service.sessions.remembers_since().unwrap_or(session.created_at);
+    let created_at = session.created_at.max(remembered);
     Session {
         roles: user.roles.to_vec(),
+        created_at,
         last_seen_at: service.clock.now(),
         idle: service.rules.idle_ttl,
-        expires_at: session.created_at + service.rules.absolute_ttl,
+        expires_at: created_at + service.rules.absolute_ttl,
         attributes,
         ..session.clone()
     }
