@@ -57,7 +57,7 @@ pub fn forget(service: &AuthService) -> Cookie<'static> {
 pub async fn find(service: &AuthService, request: &HttpRequest) -> Result<Option<BrowserSession>, Problem> {
     let found = find_all(service, request).await?;
     let several = || several_logins(request, &forget(service));
-    // With more cookies than are looked at, nobody knows whose they are.
+    // Cookies beyond the number that is looked at could be anybody's.
     if !found.is_empty() && has_more_cookies(request.headers(), cookie_name(service)) {
         return Err(several());
     }

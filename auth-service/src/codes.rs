@@ -95,7 +95,7 @@ pub struct Presented<'a> {
     pub key: Option<Thumbprint>,
 }
 
-/// What a code stands for, for whoever may use it. A second use ends what the first one gave (RFC 6749, section 4.1.2).
+/// Returns what a code stands for, to the client that may use it. A second use ends what the first one gave (RFC 6749, section 4.1.2).
 ///
 /// # Errors
 /// `invalid_grant`; 503 when something needed does not answer.

@@ -233,7 +233,7 @@ pub async fn poll(service: &AuthService, client: &Client, device_code: &str) -> 
 /// Uses up a device's code that was found to be allowed: once.
 ///
 /// # Errors
-/// `expired_token` for whoever comes second; 503 when the key-value store does not answer.
+/// `expired_token` for the second caller; 503 when the key-value store does not answer.
 pub async fn use_up(service: &AuthService, device_code: &str) -> Result<(), OAuthError> {
     let taken = service.key_values.take(&device_key(&hash(device_code))).await?;
     taken.map(drop).ok_or_else(over)

@@ -1,7 +1,7 @@
 //! The one way in which a session ends: its intent in SQL; then in the store, where its refresh tokens end with it and every
 //! service hears that its access tokens do; then, in one step of the database, in what clients were given, in the word that is
 //! left for them, and in the audit. A database that is away holds back no end that the store remembers: what it does not take
-//! is done later. Where nobody keeps sessions, nothing but SQL remembers an end, and it is confirmed only when SQL has it.
+//! is done later. Where no store keeps sessions, only SQL remembers an end, which is confirmed once SQL has it.
 
 mod elsewhere;
 mod gone;

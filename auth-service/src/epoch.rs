@@ -1,4 +1,4 @@
-//! A user's epoch: what every session of theirs names that nobody keeps (strategies `cookie` and `jwt`), and what is revoked
+//! A user's epoch: what each of their sessions names that no store keeps (strategies `cookie` and `jwt`), and what is revoked
 //! to end them all. It follows from the account's version, which every change moves on that ends sessions.
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -22,7 +22,7 @@ pub(crate) fn of(user: UserId, version: i64) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// What a session that nobody keeps remembers of its account's epoch.
+/// The attribute by which a session that no store keeps names its account's epoch.
 pub(crate) fn attribute(service: &AuthService, user: &User) -> Option<(String, String)> {
     (service.strategy.place() == Place::Client).then(|| epoch_attribute(of(user.id, user.version)))
 }

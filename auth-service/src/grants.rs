@@ -124,7 +124,7 @@ pub async fn begin(service: &AuthService, new: NewGrant, by: &By) -> Result<Opti
         end_row(service, &grant, EndOfGrant::NotGiven).await?;
         return Ok(None);
     };
-    // Now that the grant is there to be ended: whoever ends it from here on finds it, also in the session.
+    // Now that the grant is there to be ended: every end from here on finds it, also in the session.
     if new.epoch.is_over(service, grant.user_id, &grant.client_id).await?
         || !make_room(service, &grant, &session, by).await?
     {
@@ -233,7 +233,7 @@ pub async fn withdraw(service: &AuthService, user: UserId, client: &str, by: &By
 /// The consent's own part, before its grants: what begins from here on is refused, what has begun is found.
 async fn withdraw_consent(service: &AuthService, user: UserId, client: &str) -> Result<bool, Problem> {
     let mut transaction = service.database.begin().await?;
-    // A withdrawal leaves a row behind: nobody leaves any for clients that are made up.
+    // A withdrawal leaves a row behind, so a made-up client is refused first.
     if !is_client_id(client) || clients::by_id_in(&mut transaction, client).await?.is_none() {
         return Ok(false);
     }

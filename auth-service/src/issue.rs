@@ -190,7 +190,7 @@ pub fn on_behalf(
         act: Some(actor.clone()),
         cnf: bound_to.map(|jkt| Confirmation { jkt }),
         grant: subject.grant.map(|grant| GrantId::from(grant).to_string()),
-        // Where nobody keeps the session, by these it ends.
+        // Where no store keeps the session, it ends by these.
         attributes: subject.attributes.clone(),
         ..fresh
     };

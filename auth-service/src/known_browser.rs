@@ -1,5 +1,5 @@
 //! Browsers that know an account: by a live session, or by a device cookie that an earlier login has left (OWASP: device
-//! cookies). Owns the cookie; how often such a browser may guess is `throttle`'s to say. Such a cookie signs nobody in.
+//! cookies). Owns the cookie; how often such a browser may guess is `throttle`'s to say. Such a cookie does not sign in.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl KnownBrowser {
         Self { sessions: sessions.into_iter().collect(), ..self }
     }
 
-    /// Whether it shows nothing: then nobody needs to look whose account it is.
+    /// Whether it shows nothing: then its account need not be read.
     pub fn is_unknown(&self) -> bool {
         self.devices.is_empty() && self.sessions.is_empty()
     }

@@ -146,7 +146,7 @@ fn unsettled() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "account_changing", detail).retry_after(Duration::from_secs(1))
 }
 
-/// Nobody stole it: the request waited while its client went on elsewhere.
+/// No theft: the request waited while its client went on elsewhere.
 fn late() -> Problem {
     count("late");
     TooLate::Waited.into()

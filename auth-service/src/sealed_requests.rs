@@ -58,7 +58,7 @@ impl SealedRequests {
         Ok(self.0.seal(kind.context(), &text))
     }
 
-    /// What was sealed and until when it is good; nothing where it is over, changed, of another kind, or of nobody here.
+    /// What was sealed and until when it is good; nothing where it is over, changed, of another kind, or not sealed here.
     pub fn open<T: DeserializeOwned>(&self, kind: Kind, sealed: &str, now: Timestamp) -> Option<(Timestamp, T)> {
         if sealed.len() > LONGEST * 2 {
             return None;

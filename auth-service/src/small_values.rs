@@ -1,4 +1,4 @@
-//! The service's small values, each write of which somebody pays for. Owns who: there is no way to leave something behind
+//! The service's small values, each write of which has a payer. Owns who that is: there is no way to leave something behind
 //! without naming that.
 
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use crate::clients::Client;
 pub enum Payer {
     /// A caller of whom no more than the address is known.
     Network(Network),
-    /// Somebody who is signed in: strangers in the same network cannot use up what is theirs.
+    /// A signed-in user: strangers in the same network cannot use up what is theirs.
     User(UserId),
-    /// Whoever has this key and a grant that is good.
+    /// The holder of this key and of a good grant.
     Key(Thumbprint),
-    /// Nobody: how much is written is bounded in another way. The reason stands where this is used.
+    /// No payer: how much is written is bounded in another way. The reason stands where this is used.
     Platform,
 }
 

@@ -86,7 +86,7 @@ impl Throttle {
 
     /// Counts an attempt with a password, whether there is such an account or not. From a network: for the network first,
     /// then for the account there, then for the account everywhere. A refusal by one counter leaves those before it as they
-    /// were: a network that is shut out shuts out no account, and a repeated refusal uses up nobody's budget.
+    /// were: a network that is shut out shuts out no account, and a repeated refusal uses up no budget.
     ///
     /// # Errors
     /// Nothing can be counted: nothing may be tried.

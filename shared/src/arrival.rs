@@ -1,7 +1,7 @@
 //! When a request arrived, and whether it is still worth carrying out. Owns the one question that is asked before a request
 //! first changes something; knows no request's content.
 //!
-//! A request may wait where nobody looks: in the socket of a process that stands still, for a worker, for a password's
+//! A request may wait unseen: in the socket of a process that stands still, for a worker, for a password's
 //! hash, for a connection. Its client gives up meanwhile and repeats it elsewhere. Carried out late, it would undo what came
 //! after it. So it is looked at twice: when it is read, and before its first effect.
 

@@ -83,7 +83,7 @@ impl RequestedClaims {
         self.id_token.keys().chain(self.userinfo.keys()).filter_map(|claim| word_of(claim)).collect()
     }
 
-    /// Those that `scope` covers, and those that are about the login. Of claims that nobody is told, none are left.
+    /// Those that `scope` covers, and those that are about the login. Claims that this provider never gives are left out.
     pub fn within(mut self, scope: &Words) -> Self {
         let is_covered = |claim: &String| word_of(claim).is_some_and(|word| scope.has(word));
         self.id_token.retain(|claim, _| is_covered(claim) || OF_THE_LOGIN.contains(&claim.as_str()));

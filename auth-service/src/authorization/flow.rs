@@ -1,6 +1,6 @@
 //! A request that waits for a person, for half an hour. It is sealed into its id, which the browser carries from page to
 //! page, and bound to the browser that brought it: another browser that learns the id gets nowhere (login CSRF). Only
-//! what somebody who is signed in has done to it is kept here, and that it was answered.
+//! what a signed-in person has done to it is kept here, and that it was answered.
 
 use std::time::Duration;
 
@@ -216,7 +216,7 @@ impl Flow {
         self.keep(service, user).await
     }
 
-    /// The request of this user is answered: nobody answers it again. Of several at once, one gets `true`.
+    /// The request of this user is answered, once. Of several answers at once, one gets `true`.
     ///
     /// # Errors
     /// 429 when the user has left too much behind; 503 when the key-value store does not answer.

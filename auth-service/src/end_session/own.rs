@@ -1,4 +1,4 @@
-//! The endings that this process has written itself and carries out itself: whoever follows the table passes them over.
+//! The endings that this process has written itself and carries out itself: the follower of the table passes them over.
 
 use std::collections::HashSet;
 

@@ -117,7 +117,7 @@ pub async fn settle_rest(service: &AuthService) -> Result<(), sqlx::Error> {
     }
 }
 
-/// All of it or nothing. A second time there is nothing left to do, and nobody is told twice.
+/// All of it or nothing. A second call finds nothing left to do, and tells no client twice.
 async fn settle_now(service: &AuthService, left: &Left) -> Result<(), sqlx::Error> {
     let Left { at, sessions, word } = left;
     let now = service.clock.now();

@@ -38,7 +38,7 @@ struct PasswordChange {
     new_password: NewPassword,
 }
 
-/// What a new password gives where nobody keeps sessions (`SESSION_STRATEGY=jwt`): the tokens of this session that go on.
+/// What a new password gives where no store keeps sessions (`SESSION_STRATEGY=jwt`): the tokens of this session that go on.
 #[derive(Serialize, ToSchema)]
 struct PasswordChanged {
     #[serde(flatten)]

@@ -15,7 +15,7 @@ use crate::oauth_error::{OAuthError, OAuthErrorBody};
 use crate::scopes::Words;
 use crate::{issue, refresh};
 
-/// What is demanded of a token that a client shows in a form: it is for any service, and whoever uses it there proves its key.
+/// What is demanded of a token that a client shows in a form: it may be for any service, where its user proves the key.
 pub(super) const IN_A_FORM: Demand<'static> =
     Demand { audience: Audience::Any, scope: None, binding: Binding::CheckedElsewhere };
 

@@ -72,7 +72,7 @@ pub(super) async fn log_out(
         }
         _ => {
             let (request, client) = still(&service, request).await?;
-            // Nobody has done anything: a client that is not approved does not take people anywhere by it.
+            // No person has acted: a client that is not approved leads people nowhere by it.
             match (client.filter(|client| !client.approved), request.returns_to(false)) {
                 (Some(client), Some((uri, state))) => {
                     let address = state.map_or_else(|| uri.to_owned(), |state| with_query(uri, &[("state", state)]));
@@ -120,7 +120,7 @@ pub(super) async fn log_out_by_form(
     Ok(see_other(&to("/oauth2/logout", &id, None)))
 }
 
-/// The person `account` has agreed: the session of their browser ends, whoever asked. Where somebody else has signed in since,
+/// The person `account` has agreed: the session of their browser ends, by whichever client's wish. Where another person has signed in since,
 /// they are asked.
 ///
 /// # Errors

@@ -117,7 +117,7 @@ macro_rules! select {
     };
 }
 
-/// Adds an ending; `false` when it is there already. Locks the numbers until the transaction ends: whoever needs other rows
+/// Adds an ending; `false` when it is there already. Locks the numbers until the transaction ends: a caller that needs other rows
 /// takes them before.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ pub struct NewOrder<'a> {
     pub key: &'a IdempotencyKey,
     pub request: &'a OrderRequest,
     pub created_at: Timestamp,
-    /// Until then the attempt belongs to whoever records it.
+    /// Until then the attempt belongs to the request that records it.
     pub leased_until: Timestamp,
     /// From then on recovery looks at it.
     pub next_attempt_at: Timestamp,

@@ -51,7 +51,7 @@ impl Refusal {
         }
     }
 
-    /// The answer to whoever sent the token so.
+    /// The answer to the caller that sent the token in this scheme.
     pub(super) fn problem(self, sent: Scheme) -> Problem {
         match self {
             Self::Token(error) => refused(error, sent),

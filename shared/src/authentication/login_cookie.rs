@@ -57,7 +57,7 @@ impl SingleSignOn {
         let live = self.live(cookie, request).await?;
         let settings = cookie.settings().at(request);
         let several = || several_logins::several_logins(request, &settings.template());
-        // With more cookies than are looked at, nobody knows whose they are.
+        // Cookies beyond the number that is looked at could be anybody's.
         if !live.is_empty() && has_more_cookies(request.headers(), &settings.name) {
             return Err(several());
         }
@@ -70,7 +70,7 @@ impl SingleSignOn {
         Ok(Some(VerifiedToken::User(Arc::new(UserToken::of_session(&session, self.0.cookie_scope.clone())))))
     }
 
-    /// All live sessions that the request's cookies lead to, of whomever: for a sign-out, and for a sign-in that ends them.
+    /// All live sessions that the request's cookies lead to, of any user: for a sign-out, and for a sign-in that ends them.
     ///
     /// # Errors
     /// 403 `cross_site` for a change that a page of none of our origins asks for, 503 when the store does not answer.

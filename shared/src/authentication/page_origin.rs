@@ -59,7 +59,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
 }
 
 /// Whether a page's address is of one of `ours`, or of the host that the request was sent to: browsers name both by
-/// themselves. Where browsers come by https, a page that came in clear is of whoever is on the way.
+/// themselves. Where browsers come by https, a page that came in clear may be anybody's on the way.
 fn is_of(page: &Url, headers: &HeaderMap, ours: &[String], must_be_https: bool) -> bool {
     if !(page.scheme() == "https" || (page.scheme() == "http" && !must_be_https)) {
         return false;

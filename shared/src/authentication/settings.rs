@@ -139,7 +139,7 @@ impl SessionCookie {
     }
 }
 
-/// The origins of the platform's own pages, and those that the operator names. Those that are left out are nobody's.
+/// The origins of the platform's own pages, and those that the operator names. An address that is left out adds none.
 fn origins(settings: &mut Settings) -> Vec<String> {
     let meaning = "origins of other pages that may change something by the session cookie, with commas between: \
                    https://app.shop.example";
@@ -156,7 +156,7 @@ fn origins(settings: &mut Settings) -> Vec<String> {
         ("SHOP_URL", "the shop's public address, for links on pages"),
         ("ORDERS_URL", "the order service's public address, for links on pages"),
     ] {
-        // Whoever needs it says what is wrong with it.
+        // The part that needs it reports the mistake.
         let told: Option<String> = settings.optional(name, meaning);
         origins.extend(told.as_deref().and_then(origin));
     }

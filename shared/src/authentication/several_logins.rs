@@ -1,4 +1,4 @@
-//! Cookies of several people in one request: a cookie that somebody else has planted would make its victim act in another
+//! Cookies of several people in one request: a planted cookie would make its victim act in another
 //! account. Owns the refusal, and the cookies that it takes back.
 
 use actix_web::HttpRequest;

@@ -27,7 +27,7 @@ pub struct RequestView<'a> {
     pub dpop: &'a [&'a str],
 }
 
-/// How it is known that whoever shows a token has the key that the token is bound to (RFC 9449, section 7).
+/// How the caller of a token is known to have the key that the token is bound to (RFC 9449, section 7).
 #[derive(Debug, Clone, Copy)]
 pub enum Binding<'a> {
     /// By this request, which the token came with.

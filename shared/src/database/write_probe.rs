@@ -69,7 +69,7 @@ impl WriteProbe {
         }
         let begins = self.state.send_if_modified(|state| !std::mem::replace(&mut state.writes, true));
         if begins {
-            // A caller who hangs up leaves no write behind that nobody waits for: the next caller finds it under way.
+            // A caller who hangs up does not stop the write: the next caller finds it under way.
             let probe = self.clone();
             tokio::spawn(calls::in_service(calls::service(), async move {
                 let outcome = probe.database.write_something().await.map_err(|error| reason(&error));

@@ -74,7 +74,7 @@ impl BudgetLimits {
 pub enum Payer<'a> {
     /// A caller of whom no more than the address is known.
     Network(&'a Network),
-    /// A caller who has proved to be somebody: a word for the kind ("user", "client", "key"), and its id.
+    /// A caller with a proven identity: a word for the kind ("user", "client", "key"), and its id.
     Known(&'static str, &'a [u8]),
 }
 

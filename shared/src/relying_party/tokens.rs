@@ -87,7 +87,7 @@ impl Tokens {
         serde_json::from_slice(&payload).ok().map(|Claims { sid }| sid)
     }
 
-    /// The user whom the access token names, as [`Tokens::session`]. Tokens that name none are nobody's.
+    /// The user whom the access token names, as [`Tokens::session`]. Tokens that name none have no user.
     pub(super) fn user(&self) -> UserId {
         #[derive(Deserialize)]
         struct Claims {

@@ -150,7 +150,7 @@ impl RelyingParty {
         };
         let found = presented.contents.iter().filter_map(|content| Tokens::read(content));
         let tokens = only_user(found, Tokens::user).map_err(|_| several())?;
-        // With more cookies than are looked at, nobody knows whose they are.
+        // Cookies beyond the number that is looked at could be anybody's.
         if tokens.is_some() && presented.has_more { Err(several()) } else { Ok(tokens) }
     }
 

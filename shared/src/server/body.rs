@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::request::MAX_BODY;
 
 /// Ends each body that has not arrived after `patience`, counted from the request's head, or that is larger than 64 KiB.
-/// Whoever reads it gets an error, which [`body_error`](crate::request::body_error) words.
+/// The reader gets an error, which [`body_error`](crate::request::body_error) words.
 pub(super) async fn bound(
     patience: Duration,
     mut request: ServiceRequest,

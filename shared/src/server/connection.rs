@@ -48,7 +48,7 @@ const BACKLOG: Duration = Duration::from_secs(2);
 const ONCE_MORE: Duration = Duration::from_millis(100);
 const TIMES: u32 = 20;
 
-/// Said to whoever did not send a head in time: it never was a request.
+/// Said to a client that did not send a head in time: it never was a request.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
 cache-control: no-store\r\nconnection: close\r\ncontent-length: 109\r\n\r\n\
 {\"title\":\"Request Timeout\",\"status\":408,\"code\":\"head_too_slow\",\"detail\":\"the request did not arrive in time\"}";
@@ -187,7 +187,7 @@ impl Connection {
     /// Says why, where part of a head came and nothing else is on its way.
     fn say_goodbye(&self) {
         if self.peer.0.head_since.get().is_some() && !self.is_writing {
-            // Whoever does not read it, does not.
+            // A client that does not read it misses nothing else.
             let _ = self.stream.try_write(TOO_SLOW);
         }
     }

@@ -103,7 +103,7 @@ pub(in crate::endpoints) async fn end(
         self_contained::needs_kept_sessions(&service)?;
     }
     let ended = end_session::end(&service, id, EndReason::EndedByAdministrator, &administrator.by).await?;
-    // Where nobody keeps sessions, or other nodes have some of their own, nobody here knows whether it was one.
+    // Where no store keeps sessions, or other nodes have their own, this node cannot know whether it was one.
     if service.sessions.keeps_sessions() && service.strategy.guarantees(&*service.sessions).any_node {
         ended.ok_or_else(|| Problem::not_found("session"))?;
     }

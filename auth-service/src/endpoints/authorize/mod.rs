@@ -200,7 +200,7 @@ pub(super) fn read(
     }
 }
 
-/// Whoever is signed in in the browser, and how they stand to the client.
+/// The person who is signed in in the browser, and how they stand to the client.
 struct Present {
     session: BrowserSession,
     allowed: Words,

@@ -42,7 +42,7 @@ struct DeviceDecisionPage<'a> {
     waiting: &'a Waiting,
     /// What comes back with the decision.
     shown: String,
-    /// The client has changed, or somebody else has signed in, since the page was shown first.
+    /// The client has changed, or another person has signed in, since the page was shown first.
     changed: bool,
 }
 
@@ -66,7 +66,7 @@ pub(in crate::endpoints) async fn show(
 #[derive(Deserialize)]
 pub(in crate::endpoints) struct DeviceForm {
     user_code: String,
-    /// Who was asked: somebody else may have signed in since.
+    /// The account that was asked: another person may have signed in since.
     account: Option<UserId>,
     /// What they were shown: the client may have changed since.
     #[serde(default)]

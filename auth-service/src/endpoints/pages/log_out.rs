@@ -71,7 +71,7 @@ pub(in crate::endpoints) async fn show(
 
 #[derive(Deserialize)]
 pub(in crate::endpoints) struct LogOutForm {
-    /// Who was asked: somebody else may have signed in since.
+    /// The account that was asked: another person may have signed in since.
     account: Option<UserId>,
 }
 

@@ -111,7 +111,7 @@ texts! {
             zh: "{client} 的链接将您带到了这里，未执行任何操作。接下来它将带您前往："
         }
         leave_warning {
-            en: "Nobody at this shop has checked this application. Go on only if you know it and expected to be sent there.",
+            en: "This shop has not checked this application. Go on only if you know it and expected to be sent there.",
             zh: "本店尚未审核此应用。仅当您了解该应用并打算前往时才继续。"
         }
         leave_go_on { en: "Go on", zh: "继续前往" }

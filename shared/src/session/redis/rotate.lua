@@ -21,7 +21,7 @@ end
 if presented == current - 1 and now - rotated <= tonumber(ARGV[7]) then
   return { 'repeated', string.format('%.0f', current), contents(id) }
 end
--- Whoever asked before the last rotation has gone on without the answer.
+-- A caller from before the last rotation has gone on without the answer.
 if now - tonumber(ARGV[8] or '0') < rotated then
   return { 'late', string.format('%.0f', current), contents(id) }
 end
