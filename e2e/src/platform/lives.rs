@@ -141,6 +141,8 @@ impl Platform {
 pub(super) async fn wait_until_ready(process: &mut Running) {
     let started = Instant::now();
     loop {
+        // A look blocks. The clients of this runtime learn meanwhile that their connections to an earlier process have ended.
+        tokio::time::sleep(LOOK).await;
         let why_not = match process.look().unwrap_or_else(|error| panic!("{error:#}")) {
             Look::Ready => return,
             Look::NotYet(why_not) => why_not,
@@ -150,7 +152,6 @@ pub(super) async fn wait_until_ready(process: &mut Running) {
         };
         let patient = started.elapsed() < START_PATIENCE;
         assert!(patient, "{} is not ready after {START_PATIENCE:?}: {why_not}\n{}", process.name(), process.tail());
-        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -33,11 +33,13 @@ pub(super) struct Limits {
     head: Duration,
     /// Between two requests.
     keep_alive: Duration,
+    /// While an answer waits for it to read on.
+    unread: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head: Duration::from_secs(10), keep_alive: Duration::from_secs(75) }
+        Self { head: Duration::from_secs(10), keep_alive: Duration::from_secs(75), unread: Duration::from_secs(30) }
     }
 }
 
@@ -123,7 +125,7 @@ impl Peer {
         if known.is_answered.get() {
             return None;
         }
-        let Limits { head, keep_alive } = known.limits;
+        let Limits { head, keep_alive, .. } = known.limits;
         let silent = known.waits_since.get() + if known.is_first.get() { head } else { keep_alive };
         Some(known.head_since.get().map_or(silent, |since| silent.min(since + head)))
     }
@@ -150,17 +152,28 @@ pub(super) struct Connection {
     /// How often it was waited for what is in the socket.
     waited: u32,
     is_writing: bool,
+    /// Since a write has waited for the client to read.
+    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + limits.head));
-        Self { stream, peer: Peer::new(limits), timer, waited: 0, is_writing: false }
+        Self { stream, peer: Peer::new(limits), timer, waited: 0, is_writing: false, unread: None }
     }
 
     /// Ready when the connection was silent for too long.
     fn poll_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.peer.deadline() else { return Poll::Pending };
+        let Some(deadline) = self.peer.deadline() else {
+            // Looked at again when the answer may be over: nothing else wakes a connection that is silent from then on.
+            if self.timer.deadline() <= Instant::now() {
+                self.timer.as_mut().reset(Instant::now() + self.peer.0.limits.head);
+            }
+            if self.timer.as_mut().poll(context).is_ready() {
+                context.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        };
         if self.timer.deadline() > deadline {
             self.timer.as_mut().reset(deadline);
         }
@@ -207,9 +220,10 @@ impl AsyncRead for Connection {
                 this.waited = 0;
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(end) => {
+            Poll::Ready(_) => {
                 this.peer.hangs_up();
-                Poll::Ready(end)
+                // A reset is an end, too. As an error it would have HTTP's dispatcher drop the handler half-way.
+                Poll::Ready(Ok(()))
             }
             Poll::Pending => {
                 ready!(this.poll_limit(context));
@@ -225,7 +239,14 @@ impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.is_writing = written.is_pending();
-        written
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let patience = self.peer.0.limits.unread;
+        let unread = self.unread.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        ready!(unread.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,11 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-const LIMITS: Limits = Limits { head: Duration::from_millis(200), keep_alive: Duration::from_millis(600) };
+const LIMITS: Limits = Limits {
+    head: Duration::from_millis(200),
+    keep_alive: Duration::from_millis(600),
+    unread: Duration::from_millis(300),
+};
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// A client, and its connection as the server has it.
@@ -97,6 +101,50 @@ async fn hf4_a_client_that_hung_up_is_known_before_its_request_is_handled() {
     client.write_all(REQUEST).await.expect("sent");
     drop(client);
     assert_eq!(read(&mut connection).await, REQUEST);
+    assert_eq!(read(&mut connection).await, b"");
+    let (arrival, _answering) = connection.peer.arrives();
+    assert_eq!(arrival.is_in_time(), Err(crate::arrival::TooLate::HungUp));
+}
+
+#[tokio::test]
+async fn hf5_a_connection_that_falls_silent_while_it_is_answered_has_its_limit_afterwards() {
+    let (mut client, mut connection) = pair().await;
+    client.write_all(REQUEST).await.expect("sent");
+    assert_eq!(read(&mut connection).await, REQUEST);
+    let answering = connection.peer.arrives();
+    let peer = connection.peer.clone();
+    let reading = tokio::task::LocalSet::new();
+    let read = reading.run_until(async move {
+        let ends = tokio::task::spawn_local(async move { read(&mut connection).await });
+        // Longer than the first timer.
+        tokio::time::sleep(LIMITS.head * 2).await;
+        assert_eq!(peer.deadline(), None);
+        drop(answering);
+        tokio::time::timeout(Duration::from_secs(10), ends).await.expect("it ends").expect("no panic")
+    });
+    assert_eq!(read.await, b"");
+    drop(client);
+}
+
+#[tokio::test]
+async fn hf5_a_client_that_does_not_read_its_answer_is_left_in_the_end() {
+    let (client, mut connection) = pair().await;
+    let much = vec![b'x'; 1 << 20];
+    let written = async {
+        loop {
+            connection.write_all(&much).await?;
+        }
+    };
+    let ended: Result<(), io::Error> = tokio::time::timeout(Duration::from_secs(30), written).await.expect("it ends");
+    assert_eq!(ended.expect_err("an end").kind(), io::ErrorKind::TimedOut);
+    drop(client);
+}
+
+#[tokio::test]
+async fn hf4_a_reset_is_an_end_and_no_error_that_drops_a_handler() {
+    let (client, mut connection) = pair().await;
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a socket");
+    drop(client);
     assert_eq!(read(&mut connection).await, b"");
     let (arrival, _answering) = connection.peer.arrives();
     assert_eq!(arrival.is_in_time(), Err(crate::arrival::TooLate::HungUp));
