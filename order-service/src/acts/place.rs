@@ -12,7 +12,7 @@ use super::{Settled, count_order, refused_move, unavailable};
 use crate::OrderService;
 use crate::cart::{Authorization, CartError};
 use crate::rules::idempotency_key::IdempotencyKey;
-use crate::rules::lines::Reservation;
+use crate::rules::lines::{Reservation, Seen};
 use crate::rules::order::Order;
 use crate::rules::order_status::{OrderStatus, Step};
 use crate::rules::recovery::{LEASE, PLACING_PATIENCE};
@@ -31,21 +31,24 @@ impl OrderService {
     /// Places an order of what is in the user's cart, once for a key: repeats, however many at once, get the order that
     /// the first one placed. An attempt that came to nothing frees its key.
     ///
+    /// With `seen`, only what was seen is ordered: the cart may change until its stock is held.
+    ///
     /// # Errors
-    /// 409 `idempotency_key_reused` for the same key with another request, `too_many_unpaid_orders`, `cart_empty`, `insufficient_stock`,
-    /// `checkout_expired`; 503 while the cart service does not answer: the same key then goes on where it stopped.
+    /// 409 `idempotency_key_reused` for the same key with another request, `too_many_unpaid_orders`, `cart_empty`, `cart_changed`,
+    /// `insufficient_stock`, `checkout_expired`; 503 while the cart service does not answer: the same key then goes on where it stopped.
     pub async fn place(
         &self,
         user: UserId,
         authorization: &Authorization,
         key: &IdempotencyKey,
         request: &OrderRequest,
+        seen: Option<&Seen>,
     ) -> Result<Order, Problem> {
         let (started, mut look) = (Instant::now(), FIRST_LOOK);
         loop {
             let Some(order) = orders::find_by_key(&self.database, user, key).await? else {
                 match self.begin(user, key, request).await? {
-                    Begun::New(order) => return self.drive(*order, authorization).await,
+                    Begun::New(order) => return self.drive(*order, authorization, seen).await,
                     Begun::KeyTaken => continue,
                     Begun::TooManyUnpaid => return Err(self.too_many_unpaid()),
                 }
@@ -58,7 +61,7 @@ impl OrderService {
                 return Ok(order);
             }
             match self.resume(&order).await? {
-                Resumed::Leased => return self.drive(order, authorization).await,
+                Resumed::Leased => return self.drive(order, authorization, seen).await,
                 Resumed::Busy => {}
                 Resumed::TooManyUnpaid => return Err(self.too_many_unpaid()),
             }
@@ -103,12 +106,17 @@ impl OrderService {
     }
 
     /// Goes on from wherever an attempt stands. The lease is the caller's.
-    async fn drive(&self, order: Order, authorization: &Authorization) -> Result<Order, Problem> {
+    async fn drive(&self, order: Order, authorization: &Authorization, seen: Option<&Seen>) -> Result<Order, Problem> {
         if order.status != OrderStatus::Placing {
             return self.confirm(order).await;
         }
         match self.cart.check_out(order.id, authorization).await {
-            Ok(reservation) => self.reserve(order, reservation).await,
+            Ok(held) if seen.is_some_and(|seen| *seen != Seen::of(&held.lines)) => {
+                self.fail(&order, "cart_changed").await?;
+                self.release_unordered(&order, &held).await;
+                Err(Problem::conflict("cart_changed", "the cart is not what was seen any more; nothing was ordered"))
+            }
+            Ok(held) => self.reserve(order, held).await,
             Err(CartError::Refused(refusal)) => {
                 self.fail(&order, "refused").await?;
                 let problem = Problem::conflict(refusal.code, refusal.detail);
@@ -138,13 +146,17 @@ impl OrderService {
             None => self.reload(&order).await?,
         };
         if reserved.status == OrderStatus::Failed {
-            // Recovery gave the attempt up while the answer was on its way: nobody will ever confirm this hold.
-            if let Err(error) = self.cart.release(&reservation.checkout_id).await {
-                tracing::warn!(order = %order.id, %error, "a hold without an order was not released; it ends by itself");
-            }
+            // Recovery gave the attempt up while the answer was on its way: no other request confirms this hold.
+            self.release_unordered(&order, &reservation).await;
             return Err(checkout_expired());
         }
         self.confirm(reserved).await
+    }
+
+    async fn release_unordered(&self, order: &Order, held: &Reservation) {
+        if let Err(error) = self.cart.release(&held.checkout_id).await {
+            tracing::warn!(order = %order.id, %error, "a hold without an order was not released; it ends by itself");
+        }
     }
 
     /// Confirms the hold of a reserved order, which places it.

@@ -47,7 +47,7 @@ pub(super) async fn place(
     key: KeyHeader,
     request: OptionalJson<OrderRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let order = service.place(caller.user, &authorization, &key.0, &request.0).await?;
+    let order = service.place(caller.user, &authorization, &key.0, &request.0, None).await?;
     let location = format!("/orders/{}", order.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(OrderView::as_placed(order)?))
 }

@@ -26,6 +26,25 @@ pub struct Reservation {
     pub total: Money,
 }
 
+/// What a person saw of lines before they ordered: products, quantities and prices, in a few characters. Names may change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Seen(String);
+
+impl Seen {
+    pub fn of(lines: &[OrderLine]) -> Self {
+        use aws_lc_rs::digest::{SHA256, digest};
+        use base64::Engine as _;
+        let lines = lines.iter().map(|line| (&line.product_id, line.quantity, line.price.amount));
+        let text = format!("{:?}", lines.collect::<Vec<_>>());
+        Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16]))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The cart service's arithmetic is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Mispriced {

@@ -48,7 +48,7 @@ async fn crash<T: Send + 'static>(
 
 async fn crash_while_placing(ada: &Person<'_>, at: (Call, When)) {
     let (service, user, authorization) = (ada.world.restarted().await, ada.user, ada.authorization());
-    let act = async move { service.place(user, &authorization, &key("k"), &OrderRequest::default()).await };
+    let act = async move { service.place(user, &authorization, &key("k"), &OrderRequest::default(), None).await };
     crash(ada.world, at, act).await;
 }
 

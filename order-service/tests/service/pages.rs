@@ -8,6 +8,7 @@ use shared::session::{EndReason, SessionStore as _};
 use uuid::Uuid;
 
 use crate::browser::{Browser, Shown};
+use crate::faults::{Call, Fault, When};
 use crate::harness::{Person, World, eventually};
 use crate::provider::Provider;
 
@@ -86,6 +87,40 @@ async fn what_was_not_seen_is_not_ordered() {
     let short = submit_checkout(&browser, &changed, "").await;
     assert!(short.expect(409).contains("not there in that number any more"), "{}", short.text);
     assert!(!statuses(&ada).await.contains(&OrderStatus::Placed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_sent_again_after_a_failure_orders_no_more_than_was_seen() {
+    let (world, provider) = start().await;
+    let (ada, lamp) = world.shopper(1, 10).await;
+    let browser = Browser::of(&provider, &ada, "en").await;
+    let seen = browser.open("/checkout").await;
+    world.faults.switch_on(Call::CheckOut, When::BeforeWork, Fault::Breaks);
+    submit_checkout(&browser, &seen, "").await.expect(503);
+    world.faults.switch_off();
+    world.cart.fill(ada.user, lamp, 2);
+    let changed = submit_checkout(&browser, &seen, "").await;
+    assert!(changed.expect(409).contains("Your basket has changed since"), "{}", changed.text);
+    assert!(changed.text.contains("€37.50"), "{}", changed.text);
+    assert_eq!((world.cart.stock(lamp), statuses(&ada).await), (10, vec![]), "it holds no stock");
+    let placed = submit_checkout(&browser, &changed, "").await;
+    assert!(placed.location().starts_with("/o/"), "{}", placed.location());
+    assert_eq!((world.cart.stock(lamp), statuses(&ada).await), (7, vec![OrderStatus::Placed]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_whose_stock_was_held_before_the_failure_is_that_order_whatever_came_later() {
+    let (world, provider) = start().await;
+    let (ada, lamp) = world.shopper(1, 10).await;
+    let browser = Browser::of(&provider, &ada, "en").await;
+    let seen = browser.open("/checkout").await;
+    world.faults.switch_on(Call::CheckOut, When::AfterWork, Fault::Breaks);
+    submit_checkout(&browser, &seen, "").await.expect(503);
+    world.faults.switch_off();
+    world.cart.fill(ada.user, lamp, 2);
+    let placed = submit_checkout(&browser, &seen, "").await;
+    assert!(browser.open(placed.location()).await.expect(200).contains("€12.50"));
+    assert_eq!(world.cart.stock(lamp), 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]

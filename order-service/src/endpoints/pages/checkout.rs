@@ -13,9 +13,10 @@ use uuid::Uuid;
 use super::texts::OrderTexts;
 use super::{Row, price};
 use crate::OrderService;
-use crate::cart::{CartContent, CartError};
+use crate::cart::CartError;
 use crate::endpoints::on_behalf::OnBehalf;
 use crate::rules::idempotency_key::IdempotencyKey;
+use crate::rules::lines::Seen;
 use crate::rules::request::OrderRequest;
 use crate::storage;
 
@@ -29,7 +30,7 @@ struct Checkout<'a> {
     /// What makes a form that is sent twice one order.
     key: String,
     /// What the visitor has seen: an order of anything else is not placed.
-    seen: String,
+    seen: Seen,
     note: Field,
     alert: &'static str,
 }
@@ -47,7 +48,7 @@ pub(super) async fn show(
 #[derive(Deserialize)]
 pub(super) struct CheckoutForm {
     key: String,
-    seen: String,
+    seen: Seen,
     note: Option<String>,
 }
 
@@ -71,11 +72,11 @@ pub(super) async fn place(
     let (user, request) = (visitor.caller.principal().user, OrderRequest { note, ..OrderRequest::default() });
     // A repeat is answered with the order that there is, whatever is in the cart by now.
     let known = storage::orders::find_by_key(&service.database, user, &key).await?.is_some();
-    if !known && fingerprint(&service.cart.show(authorization).await.map_err(from_cart)?) != form.seen {
+    if !known && Seen::of(&service.cart.show(authorization).await.map_err(from_cart)?.lines) != form.seen {
         return answer(&service, &visitor, page, StatusCode::CONFLICT, (form.key, Field::new(written), t.changed()))
             .await;
     }
-    let problem = match service.place(user, authorization, &key, &request).await {
+    let problem = match service.place(user, authorization, &key, &request, Some(&form.seen)).await {
         Ok(order) => return Ok(page.see_other(&format!("/o/{}", order.id))),
         Err(problem) => problem,
     };
@@ -83,6 +84,7 @@ pub(super) async fn place(
         "insufficient_stock" => t.problem_stock(),
         "too_many_unpaid_orders" => t.problem_unpaid(),
         "total_too_large" => t.problem_total(),
+        "cart_changed" => t.changed(),
         "cart_empty" | "checkout_expired" | "cart_refused" => t.problem_cart(),
         _ => return Err(problem),
     };
@@ -99,17 +101,8 @@ async fn answer(
     let cart = service.cart.show(&visitor.authorization).await.map_err(from_cart)?;
     let page = visitor.caller.greeted_on(page);
     let (t, rows, total) = (OrderTexts(page.language), cart.lines.iter().map(Row::of).collect(), price(cart.total));
-    let seen = fingerprint(&cart);
+    let seen = Seen::of(&cart.lines);
     page.answer(status, &Checkout { page: &page, t, rows, total, key, seen, note, alert })
-}
-
-/// What is in the cart and what it costs, in a few characters.
-fn fingerprint(cart: &CartContent) -> String {
-    use aws_lc_rs::digest::{SHA256, digest};
-    use base64::Engine as _;
-    let lines = cart.lines.iter().map(|line| (&line.product_id, line.quantity, line.price.amount));
-    let text = format!("{:?}", lines.collect::<Vec<_>>());
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
 }
 
 fn from_cart(error: CartError) -> Problem {
