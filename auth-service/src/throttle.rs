@@ -71,6 +71,8 @@ pub struct Attempted {
     narrow: Key,
     /// Those that the attempt shares with other accounts or places.
     wide: Vec<Key>,
+    /// Counts the account's right passwords.
+    right: Key,
 }
 
 /// Counts attempts. Live sessions and refreshes are never throttled: a victim of guessing stays in.
@@ -116,15 +118,20 @@ impl Throttle {
                 return Ok(Err(throttled));
             }
         }
-        Ok(Ok(Attempted { narrow, wide: wide.into_iter().map(|(key, _)| key).collect() }))
+        let right = Key::new("login-right", email.as_str().as_bytes());
+        Ok(Ok(Attempted { narrow, wide: wide.into_iter().map(|(key, _)| key).collect(), right }))
     }
 
     /// The password was right: the wrong ones before it, on this account from this place, are forgotten, and the other
-    /// counters get back what this attempt has used up.
+    /// counters get back what this attempt has used up. So it is for as many logins of an account in a window as may be tried of it
+    /// from everywhere. Right passwords beyond that count as attempts do: each costs a hash, a session and an entry in the audit.
     ///
     /// # Errors
     /// The store does not answer.
     pub async fn succeeded(&self, attempted: &Attempted) -> Result<(), StoreUnavailable> {
+        if self.count(&attempted.right, self.limits.attempts_per_account_overall).await?.is_err() {
+            return Ok(());
+        }
         self.store.remove(&attempted.narrow).await?;
         self.give_back(&attempted.wide).await
     }

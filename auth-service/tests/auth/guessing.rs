@@ -27,6 +27,11 @@ on_both! {
         super::behind_a_gateway(config);
         config.throttle.attempts_per_address = 12;
     },
+    hl8_right_passwords_of_one_account_are_bounded_too with |config| {
+        super::behind_a_gateway(config);
+        config.throttle.attempts_per_account_overall = 10;
+        config.throttle.attempts_per_address = 12;
+    },
     hl8_a_login_that_could_not_be_tried_uses_up_nothing with |config| {
         super::behind_a_gateway(config);
         config.hash_threads = 1;
@@ -239,6 +244,25 @@ async fn hl8_right_passwords_use_up_no_budget(app: App) {
     let guesses = (0..40).map(|number| (network(1), format!("user{number}@example.com")));
     assert_eq!(guess(&app, guesses, 1).await, 12);
     assert_eq!(tried(&app, &network(1), "", &other.email, PASSWORD).await, 429);
+}
+
+async fn hl8_right_passwords_of_one_account_are_bounded_too(app: App) {
+    let (one, known) = somebody(&app).await;
+    let before = app.service.hasher.computed();
+    for number in 0..40 {
+        // Two logins came before.
+        let expected = if number < 18 { 200 } else { 429 };
+        assert_eq!(tried(&app, &network(0), "", &one.email, PASSWORD).await, expected, "{number}");
+    }
+    assert_eq!(app.service.hasher.computed() - before, 18, "a refusal costs no hash");
+    for number in 0..20 {
+        let expected = if number < 10 { 200 } else { 429 };
+        assert_eq!(tried(&app, &network(0), &known, &one.email, PASSWORD).await, expected, "a known browser, {number}");
+    }
+    let (other, _) = somebody(&app).await;
+    assert_eq!(tried(&app, &network(0), "", &other.email, PASSWORD).await, 200, "its neighbours go on");
+    app.clock.advance(Duration::from_secs(901));
+    assert_eq!(tried(&app, &network(0), "", &one.email, PASSWORD).await, 200);
 }
 
 async fn hl8_a_login_that_could_not_be_tried_uses_up_nothing(app: App) {
