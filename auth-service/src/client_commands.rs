@@ -32,8 +32,9 @@ pub(crate) enum ClientCommand {
     Show { id: String },
     /// Give a client the metadata on the standard input; what is left out there gets its default.
     Update { id: String },
-    /// Vouch for a client that registered itself, as it is now: browsers are sent to it without a page in between.
-    Approve { id: String },
+    /// Vouch for a client that registered itself: browsers are sent to it without a page in between. LOOKS is what `client show`
+    /// prints as `looks`: a client that has changed since is not approved.
+    Approve { id: String, looks: String },
     /// Make a new secret up and print it; the old one is worth nothing from then on.
     RotateSecret { id: String },
     /// Remove a client.
@@ -66,8 +67,8 @@ pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> any
             let client = registry::replace(service, &id, changed.decided, changed.new_secret, &by).await;
             print(&AdministeredClient::from(client.map_err(failure)?))
         }
-        ClientCommand::Approve { id } => {
-            print(&AdministeredClient::from(registry::approve(service, &id, &by).await.map_err(failure)?))
+        ClientCommand::Approve { id, looks } => {
+            print(&AdministeredClient::from(registry::approve(service, &id, &looks, &by).await.map_err(failure)?))
         }
         ClientCommand::RotateSecret { id } => {
             print(&AdministeredClient::from(registry::rotate_secret(service, &id, &by).await.map_err(failure)?))

@@ -6,7 +6,7 @@ use super::registry::Decided;
 use super::{InvalidMetadata, Metadata, Registrar, is_client_id};
 
 /// Shown to administrators, and of no effect when they send it back.
-const READ_ONLY: [&str; 3] = ["client_id_issued_at", "disabled_at", "registered_itself"];
+const READ_ONLY: [&str; 4] = ["client_id_issued_at", "disabled_at", "looks", "registered_itself"];
 
 /// A client that is to be.
 #[derive(Debug)]

@@ -46,6 +46,8 @@ pub struct AdministeredClient {
     first_party: bool,
     /// An administrator vouches for it: a browser is sent to it without a person's act.
     approved: bool,
+    /// A digest of what people can see of it: `client approve` takes it.
+    looks: String,
     /// It came by dynamic registration.
     registered_itself: bool,
     disabled: bool,
@@ -58,6 +60,7 @@ impl From<WithSecret> for AdministeredClient {
             information: ClientInformation::of(&client, secret.as_ref()),
             first_party: client.first_party,
             approved: client.approved,
+            looks: client.metadata.looks(),
             registered_itself: client.registered_itself(),
             disabled: client.disabled_at.is_some(),
             disabled_at: client.disabled_at,

@@ -244,7 +244,7 @@ pub async fn replace(
         consents::forget(&mut transaction, client_id).await?;
     }
     // What was approved is what was looked at.
-    let approved = held.approved && metadata.looks_like(&held.metadata);
+    let approved = held.approved && metadata.looks() == held.metadata.looks();
     let client = Client { metadata, secret_hash, registration_token_hash: Some(registration_hash), approved, ..held };
     storage::update(&mut transaction, &client).await?;
     audit::write_in(&mut transaction, now, &Entry::done(Act::ChangeClient, &by_itself(address)).detail(client_id))

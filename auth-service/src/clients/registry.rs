@@ -152,14 +152,18 @@ pub async fn rotate_secret(service: &AuthService, id: &str, by: &By) -> Result<W
     Ok(WithSecret { client, secret })
 }
 
-/// Notes that an administrator has looked at a client as it is now.
+/// Notes that an administrator vouches for a client that has these [`Metadata::looks`].
 ///
 /// # Errors
-/// 404; 503 when the database does not answer.
-pub async fn approve(service: &AuthService, id: &str, by: &By) -> Result<Client, Problem> {
+/// 404; 409 `client_changed` when it has others by now; 503 when the database does not answer.
+pub async fn approve(service: &AuthService, id: &str, looks: &str, by: &By) -> Result<Client, Problem> {
     by_id(service, id).await?;
     let mut transaction = service.database.begin().await?;
     let held = storage::hold(&mut transaction, id).await?.ok_or_else(|| Problem::not_found("client"))?;
+    if held.metadata.looks() != looks {
+        let detail = "the client is not what was looked at: show it again, and approve it with the `looks` of that";
+        return Err(Problem::conflict("client_changed", detail));
+    }
     let client = Client { approved: true, ..held };
     storage::update(&mut transaction, &client).await?;
     let entry = Entry::done(Act::ChangeClient, by).detail(format!("{id}: approved"));

@@ -89,8 +89,15 @@ async fn hc5_an_approval_is_of_what_was_looked_at(app: App) {
     assert_eq!(invalid.go(&app, &mut browser).await.query("error"), "invalid_scope");
     client.change(&app, json!({"redirect_uris": [REDIRECT_URI, "https://evil.example/cb"]})).await;
     leads_to(&invalid.go(&app, &mut browser).await);
-    let client_id = &client.application.id;
-    assert!(registry::approve(&app.service, client_id, &By::COMMAND_LINE).await.unwrap().approved);
+    // What is approved is what was looked at, and not what the client has become meanwhile.
+    let client_id = &client.application.id.clone();
+    let looks = || async { registry::by_id(&app.service, client_id).await.unwrap().metadata.looks() };
+    let before = looks().await;
+    client.change(&app, json!({"redirect_uris": [REDIRECT_URI, "https://other.example/cb"]})).await;
+    let late = registry::approve(&app.service, client_id, &before, &By::COMMAND_LINE).await;
+    assert_eq!(late.map(|client| client.approved).unwrap_err().code(), "client_changed");
+    leads_to(&invalid.go(&app, &mut browser).await);
+    assert!(registry::approve(&app.service, client_id, &looks().await, &By::COMMAND_LINE).await.unwrap().approved);
     assert_eq!(invalid.go(&app, &mut browser).await.query("error"), "invalid_scope");
     // An administrator's own are approved, unless that is taken from them.
     let made = app.request(Method::POST, "/admin/clients").bearer_auth(&admin.access);
@@ -122,6 +129,7 @@ async fn hc5_a_sign_out_leads_to_no_client_that_nobody_approved_unasked(app: App
     let asked = victim.get(&app, &path).await;
     assert_eq!(asked.location().path(), "/oauth2/logout/confirm");
     assert!(victim.follow(&app, &asked).await.text.contains("app.example"));
-    registry::approve(&app.service, &client.id, &By::SERVICE).await.unwrap();
+    let looks = registry::by_id(&app.service, &client.id).await.unwrap().metadata.looks();
+    registry::approve(&app.service, &client.id, &looks, &By::SERVICE).await.unwrap();
     assert_eq!(guest.get(&app, &path).await.headers["location"], BYE);
 }
