@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use shared::key_value::{Key, KeyValueStore};
 use shared::problem::Problem;
-use shared::request::Network;
+use shared::request::{NETWORKS_OF_A_SITE, Network};
 use shared::session::{SessionId, StoreUnavailable, UserId};
 
 use crate::email::Email;
@@ -87,7 +87,7 @@ impl Throttle {
     }
 
     /// Counts an attempt with a password, whether there is such an account or not. From a network: for the network first,
-    /// then for the account there, then for the account everywhere. A refusal by one counter leaves those before it as they
+    /// then for the account there, then for the account everywhere; where the network is one of a site, for the site before it. A refusal by one counter leaves those before it as they
     /// were: a network that is shut out shuts out no account, and a repeated refusal uses up no budget.
     ///
     /// # Errors
@@ -98,28 +98,27 @@ impl Throttle {
         from: &TriedFrom,
     ) -> Result<Result<Attempted, Throttled>, StoreUnavailable> {
         let limits = &self.limits;
-        let of_account = |purpose, place: &str| Key::new(purpose, format!("{place} {email}").as_bytes());
-        let (wide, narrow) = match from {
-            TriedFrom::KnownBrowser(id) => (Vec::new(), of_account("login-browser", id)),
+        let (narrow, counters) = match from {
+            TriedFrom::KnownBrowser(id) => {
+                let narrow = Key::new("login-browser", format!("{id} {email}").as_bytes());
+                (narrow.clone(), vec![(narrow, limits.attempts_per_account)])
+            }
             TriedFrom::Network(network) => {
-                let of_network = Key::new("login-address", network.as_bytes());
+                let mut counters = from_network("login-address", "", network, limits.attempts_per_address);
+                let there = from_network("login-account-network", email.as_str(), network, limits.attempts_per_account);
+                let narrow = there[there.len() - 1].0.clone();
+                counters.extend(there);
                 let everywhere = Key::new("login-account", email.as_str().as_bytes());
-                let wide =
-                    vec![(of_network, limits.attempts_per_address), (everywhere, limits.attempts_per_account_overall)];
-                (wide, of_account("login-account-network", network.as_str()))
+                counters.push((everywhere, limits.attempts_per_account_overall));
+                (narrow, counters)
             }
         };
-        // The network, the account there, the account everywhere.
-        let mut counters = wide.clone();
-        counters.insert(counters.len().min(1), (narrow.clone(), limits.attempts_per_account));
-        for (index, (key, limit)) in counters.iter().enumerate() {
-            if let Err(throttled) = self.count(key, *limit).await? {
-                self.give_back(counters[..index].iter().map(|(key, _)| key)).await?;
-                return Ok(Err(throttled));
-            }
+        if let Err(throttled) = self.count_all(&counters).await? {
+            return Ok(Err(throttled));
         }
         let right = Key::new("login-right", email.as_str().as_bytes());
-        Ok(Ok(Attempted { narrow, wide: wide.into_iter().map(|(key, _)| key).collect(), right }))
+        let wide = counters.into_iter().map(|(key, _)| key).filter(|key| *key != narrow).collect();
+        Ok(Ok(Attempted { narrow, wide, right }))
     }
 
     /// The password was right: the wrong ones before it, on this account from this place, are forgotten, and the other
@@ -153,8 +152,8 @@ impl Throttle {
     /// # Errors
     /// Nothing can be counted: nothing may be registered.
     pub async fn registration(&self, address: Option<IpAddr>) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let key = Key::new("register-address", Network::of(address).as_bytes());
-        self.count(&key, self.limits.registrations_per_address).await
+        let most = self.limits.registrations_per_address;
+        self.count_all(&from_network("register-address", "", &Network::of(address), most)).await
     }
 
     /// Counts an attempt to name a device's code (RFC 8628, section 5.1): there are few enough to be guessed.
@@ -183,8 +182,8 @@ impl Throttle {
         client_id: &str,
         address: Option<IpAddr>,
     ) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let key = Key::new("client-failure", format!("{client_id} {}", Network::of(address)).as_bytes());
-        self.count(&key, self.limits.client_failures).await
+        let most = self.limits.client_failures;
+        self.count_all(&from_network("client-failure", client_id, &Network::of(address), most)).await
     }
 
     /// Counts an attempt to register a client.
@@ -195,8 +194,19 @@ impl Throttle {
         &self,
         address: Option<IpAddr>,
     ) -> Result<Result<(), Throttled>, StoreUnavailable> {
-        let key = Key::new("register-client-address", Network::of(address).as_bytes());
-        self.count(&key, self.limits.client_registrations_per_address).await
+        let most = self.limits.client_registrations_per_address;
+        self.count_all(&from_network("register-client-address", "", &Network::of(address), most)).await
+    }
+
+    /// Counts under each in turn. What one refuses leaves those before it as they were.
+    async fn count_all(&self, counters: &[(Key, u64)]) -> Result<Result<(), Throttled>, StoreUnavailable> {
+        for (index, (key, limit)) in counters.iter().enumerate() {
+            if let Err(throttled) = self.count(key, *limit).await? {
+                self.give_back(counters[..index].iter().map(|(key, _)| key)).await?;
+                return Ok(Err(throttled));
+            }
+        }
+        Ok(Ok(()))
     }
 
     async fn count(&self, key: &Key, limit: u64) -> Result<Result<(), Throttled>, StoreUnavailable> {
@@ -204,6 +214,13 @@ impl Throttle {
         let throttled = Throttled { retry_after: counted.ends_in, is_first: counted.count == limit.saturating_add(1) };
         Ok(if counted.count > limit { Err(throttled) } else { Ok(()) })
     }
+}
+
+/// The counters of a network and, before it, of its site: a site that is used up makes no counter for each of its networks.
+fn from_network(purpose: &'static str, of: &str, network: &Network, limit: u64) -> Vec<(Key, u64)> {
+    let counter = |place: &str, limit| (Key::new(purpose, format!("{of} {place}").as_bytes()), limit);
+    let site = network.site().map(|site| counter(site, limit.saturating_mul(NETWORKS_OF_A_SITE)));
+    site.into_iter().chain([counter(network.as_str(), limit)]).collect()
 }
 
 fn user_code_key(user: UserId) -> Key {

@@ -17,7 +17,7 @@ use futures_util::{FutureExt, StreamExt};
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 
-pub use self::network::Network;
+pub use self::network::{NETWORKS_OF_A_SITE, Network};
 use crate::problem::Problem;
 
 /// How many cookies of one name are looked at: a parent domain may have added some.

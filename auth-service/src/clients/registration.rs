@@ -194,6 +194,7 @@ pub async fn managed(
 ) -> Result<Client, OAuthError> {
     refuse_when_off(service)?;
     let client = super::find(service, client_id).await?;
+    let exists = client.is_some();
     let is_its_token = |client: &Client| {
         let hash = client.registration_token_hash.as_ref();
         hash.zip(token).is_some_and(|(hash, token)| hash.is_of(token.expose_secret()))
@@ -201,7 +202,7 @@ pub async fn managed(
     match client.filter(is_its_token) {
         Some(client) => Ok(client),
         None => {
-            let named = if super::is_client_id(client_id) { client_id } else { "" };
+            let named = if exists { client_id } else { "" };
             service.throttle.client_failure(named, address).await?.map_err(Problem::from)?;
             Err(invalid_token())
         }
@@ -243,9 +244,11 @@ pub async fn replace(
     if metadata.leads_elsewhere(&held.metadata) {
         consents::forget(&mut transaction, client_id).await?;
     }
-    // What was approved is what was looked at.
-    let approved = held.approved && metadata.looks() == held.metadata.looks();
-    let client = Client { metadata, secret_hash, registration_token_hash: Some(registration_hash), approved, ..held };
+    // An administrator's word is for what was looked at.
+    let is_as_looked_at = metadata.looks() == held.metadata.looks();
+    let (approved, first_party) = (held.approved && is_as_looked_at, held.first_party && is_as_looked_at);
+    let registration_token_hash = Some(registration_hash);
+    let client = Client { metadata, secret_hash, registration_token_hash, first_party, approved, ..held };
     storage::update(&mut transaction, &client).await?;
     audit::write_in(&mut transaction, now, &Entry::done(Act::ChangeClient, &by_itself(address)).detail(client_id))
         .await?;

@@ -65,7 +65,7 @@ pub async fn create(
         secret_hash,
         registration_token_hash: None,
         first_party: decided.first_party,
-        approved: decided.approved.unwrap_or(true),
+        approved: decided.first_party || decided.approved.unwrap_or(true),
         epoch: 0,
         created_at: now,
         disabled_at: decided.disabled.then_some(now),
@@ -115,7 +115,7 @@ pub async fn replace(
         metadata: decided.metadata,
         secret_hash,
         first_party: decided.first_party,
-        approved: decided.approved.unwrap_or(held.approved || decided.first_party),
+        approved: decided.first_party || decided.approved.unwrap_or(held.approved),
         epoch: held.epoch + i64::from(decided.disabled && held.disabled_at.is_none()),
         disabled_at: if decided.disabled { held.disabled_at.or(Some(now)) } else { None },
         ..held

@@ -184,7 +184,7 @@ impl Entry {
             self.act.as_str().to_owned(),
             self.outcome.to_owned(),
             self.by.actor.to_string(),
-            Network::of(address).to_string(),
+            Network::of(address).widest().to_owned(),
             self.subject.map(|user| user.to_string()).unwrap_or_default(),
             self.session.map(|session| session.to_string()).unwrap_or_default(),
             self.client.clone().unwrap_or_default(),

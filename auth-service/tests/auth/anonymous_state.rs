@@ -17,6 +17,7 @@ use crate::weighed::Weighed;
 on_both!(
     hb1_what_is_kept_of_a_request_is_bounded_and_the_parameter_too_many_is_named,
     hb2_a_request_that_is_loaded_again_is_no_failure_and_one_that_was_answered_is_over,
+    hb3_keys_that_a_person_makes_up_are_at_their_expense with crate::anonymous_state::narrow,
     hb3_a_network_and_all_networks_have_a_budget_and_those_who_are_known_have_their_own with crate::anonymous_state::narrow,
     hb4_failures_of_invented_clients_share_one_limit_and_shut_out_no_real_one with |config| config.throttle.client_failures = 5,
 );
@@ -203,6 +204,27 @@ async fn hb3_a_network_and_all_networks_have_a_budget_and_those_who_are_known_ha
     let mut other = Browser::default();
     other.sign_in(&app, &app.somebody().await, PASSWORD).await;
     assert!(begins(&app, &confidential, &mut other).await);
+}
+
+async fn hb3_keys_that_a_person_makes_up_are_at_their_expense(app: App) {
+    let client = Application::first_party(&app).await;
+    let mut browser = Browser::default();
+    browser.sign_in(&app, &app.somebody().await, PASSWORD).await;
+    let mut refresh = client.tokens(&app, &mut browser).await["refresh_token"].as_str().unwrap().to_owned();
+    let mut refreshes = 0;
+    loop {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        let request = app.request(Method::POST, "/oauth2/token").basic_auth(&client.id, Some(&client.secret));
+        let answer = app.send(request.header("dpop", Holder::new().token_proof(&app)).form(&form)).await;
+        if answer.status == 429 {
+            break;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.body["refresh_token"].as_str().unwrap().clone_into(&mut refresh);
+        refreshes += 1;
+        assert!(refreshes < 500, "nothing bounds the keys that one person makes up");
+    }
+    assert!(refreshes > 5, "{refreshes}");
 }
 
 async fn begins(app: &App, client: &Application, browser: &mut Browser) -> bool {

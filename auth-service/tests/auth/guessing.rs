@@ -14,6 +14,11 @@ use crate::harness::{Answer, App, PASSWORD, Person, all, on_both};
 on_both! {
     hl6_a_thousand_guesses_in_a_row_are_ten with super::behind_a_gateway,
     hl6_many_networks_guess_no_more_than_the_accounts_bound with super::behind_a_gateway,
+    hl6_a_site_of_many_networks_guesses_as_often_as_four with super::behind_a_gateway,
+    hl6_a_site_of_many_networks_tries_as_many_accounts_as_four with |config| {
+        super::behind_a_gateway(config);
+        config.throttle.attempts_per_address = 10;
+    },
     hl6_five_thousand_accounts_from_one_network_are_a_hundred_guesses with |config| {
         super::behind_a_gateway(config);
         config.throttle.attempts_per_address = 100;
@@ -124,6 +129,28 @@ async fn hl6_many_networks_guess_no_more_than_the_accounts_bound(app: App) {
     assert_eq!(guess(&app, (0..300).map(|number| (network(number + 1), victim.email.clone())), 50).await, 0);
     app.clock.advance(Duration::from_secs(refused.retry_after()));
     assert_eq!(tried(&app, &network(900), "", &victim.email, PASSWORD).await, 200, "as Retry-After said");
+}
+
+/// One of the 65,536 networks of an IPv6 site.
+fn network_of_a_site(number: usize) -> String {
+    format!("2001:db8:1:{number:x}::1")
+}
+
+async fn hl6_a_site_of_many_networks_guesses_as_often_as_four(app: App) {
+    let (victim, _) = somebody(&app).await;
+    let guesses = (0..200).map(|number| (network_of_a_site(number), victim.email.clone()));
+    assert_eq!(guess(&app, guesses, 50).await, 40);
+    assert_eq!(tried(&app, &network(2), "", &victim.email, PASSWORD).await, 200, "it shuts the owner out nowhere else");
+    assert_eq!(tried(&app, "2001:db8:2::1", "", &victim.email, PASSWORD).await, 200, "nor in the next site");
+}
+
+async fn hl6_a_site_of_many_networks_tries_as_many_accounts_as_four(app: App) {
+    let guesses = (0..200).map(|number| (network_of_a_site(number), format!("user{number}@example.com")));
+    assert_eq!(guess(&app, guesses, 50).await, 40);
+    let rows = auth_service::storage::audit::page(&app.service.database, None, None, 1000).await.unwrap();
+    let refused: Vec<_> = rows.iter().filter(|row| row.act == "log_in").map(|row| (&*row.outcome, row.count)).collect();
+    assert_eq!(refused.len(), 2, "refusals of one site are counted in one row of a kind: {refused:?}");
+    assert!(refused.contains(&("unknown_account", 40)), "{refused:?}");
 }
 
 async fn hl6_five_thousand_accounts_from_one_network_are_a_hundred_guesses(app: App) {

@@ -31,6 +31,10 @@ on_both! {
         super::on(config);
         config.registration.max_clients = 2;
     },
+    b25_made_up_clients_share_one_limit with |config| {
+        super::on(config);
+        config.throttle.client_failures = 2;
+    },
     b25_attempts_are_throttled with |config| {
         super::on(config);
         config.throttle.client_registrations_per_address = 2;
@@ -353,6 +357,14 @@ async fn b25_so_many_clients_and_no_more(app: App) {
     let mut transaction = made.unwrap();
     let count = auth_service::storage::clients::count_registered_by_themselves(&mut transaction).await.unwrap();
     assert_eq!(count, 2);
+}
+
+async fn b25_made_up_clients_share_one_limit(app: App) {
+    for (number, method) in [Method::GET, Method::PUT, Method::DELETE, Method::GET].into_iter().enumerate() {
+        let path = format!("/oauth2/register/invented-{number}");
+        let answer = app.send(app.request(method, &path).bearer_auth("wrong").json(&json!({}))).await;
+        assert_eq!(answer.status, if number < 2 { 401 } else { 429 }, "{number}: {}", answer.text);
+    }
 }
 
 async fn b25_attempts_are_throttled(app: App) {

@@ -139,6 +139,15 @@ fn ht2_a_network_is_an_ipv4_address_or_an_ipv6_subscribers_64() {
 }
 
 #[test]
+fn ht2_the_networks_of_an_ipv6_site_share_what_four_may() {
+    let Some(tried) = Tried::with(&[TRUSTED, ("GATEWAY_SIGN_INS", "1:4")]) else { return };
+    let (request, started) = ("POST /auth/login", Instant::now());
+    let in_one_site = tried.let_in(60, "auth", |number| format!("2001:db8:5:{}::1", 10 + number), request);
+    assert!((17..=most(4, started) * 4).contains(&in_one_site), "{in_one_site} networks of one /48 were let in");
+    assert_eq!(tried.let_in(4, "auth", always("2001:db8:6:1::1"), request), 4, "the next site");
+}
+
+#[test]
 fn ht2_all_requests_of_a_network_have_a_limit_and_named_networks_have_none() {
     let settings = [TRUSTED, ("GATEWAY_REQUESTS", "1:9"), ("GATEWAY_UNLIMITED", "203.0.113.0/24 2001:db8:9::/48")];
     let Some(tried) = Tried::with(&settings) else { return };

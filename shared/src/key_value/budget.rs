@@ -12,14 +12,11 @@ use super::{Key, KeyValueStore};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
 use crate::problem::Problem;
-use crate::request::Network;
+use crate::request::{NETWORKS_OF_A_SITE, Network};
 
 /// What an entry costs beside its own bytes: its key, its expiry, and the store's bookkeeping (about 150 bytes on Redis),
 /// and its share of the counter that is kept for it.
 pub const ENTRY_COST: usize = 256;
-
-/// How many networks' budgets the networks of one IPv6 site (a /48) have together.
-const NETWORKS_OF_A_SITE: u64 = 4;
 
 /// The values of the label `limit` of `roam_budget_refusals_total`.
 #[cfg(feature = "server")]

@@ -165,7 +165,15 @@ impl KeyValueStore for DatabaseKeyValueStore {
                 .await
                 .map(drop)
         });
-        uncounted.map_err(unavailable)
+        uncounted.map_err(unavailable)?;
+        let gone = on_database!(&self.database, |pool| {
+            sqlx::query("DELETE FROM small_values WHERE key = $1 AND count = 0")
+                .bind(counter_key(key))
+                .execute(pool)
+                .await
+                .map(drop)
+        });
+        gone.map_err(unavailable)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreUnavailable> {

@@ -131,6 +131,9 @@ impl KeyValueStore for MemoryKeyValueStore {
                 state.entries.get_mut(&(Kind::Counter, key.clone()))
             {
                 *count = count.saturating_sub(1);
+                if *count == 0 {
+                    state.remove(Kind::Counter, key);
+                }
             }
         });
         Ok(())

@@ -83,7 +83,7 @@ pub trait KeyValueStore: Send + Sync + 'static {
     /// Adds `amount` to such a counter; more than 2^32 counts as 2^32. Nought begins the window, too.
     async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable>;
 
-    /// Takes one back from a counter, never below nought. Its window ends when it did; an absent counter stays absent.
+    /// Takes one back from a counter. Its window ends when it did; at nought the counter is gone, and an absent one stays absent.
     async fn uncount(&self, key: &Key) -> Result<(), StoreUnavailable>;
 
     /// Removes a value and a counter. An absent one is no error.

@@ -62,7 +62,9 @@ return { count, ends - now }",
     UNCOUNT = "
 local before, ends = read(KEYS[1])
 local count = tonumber(before) or 0
-if count > 0 then
+if count == 1 then
+  redis.call('DEL', KEYS[1])
+elseif count > 1 then
   write(KEYS[1], string.format('%.0f', count - 1), ends)
 end
 return 0",

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+/// How many networks of a site may each use a limit up before the site has: a site shares four times the limit of one.
+pub const NETWORKS_OF_A_SITE: u64 = 4;
+
 /// One IPv4 address, or the /64 network that one IPv6 subscriber has to choose from. All callers whose address is not
 /// known share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,6 +30,11 @@ impl Network {
     /// The /48 of an IPv6 network: what one site is given (RFC 6177), with 65,536 networks to choose from.
     pub fn site(&self) -> Option<&str> {
         self.site.as_deref()
+    }
+
+    /// The largest network that one subscriber may have: the site, or the network itself.
+    pub fn widest(&self) -> &str {
+        self.site().unwrap_or(&self.text)
     }
 
     pub fn as_str(&self) -> &str {

@@ -221,7 +221,7 @@ fn next(client: &Client, request: &AuthorizationRequest, progress: Progress, pre
         .map(|Present { session, .. }| SignedIn { user: session.user.id, auth_time: session.session.auth_time() });
     let before = match present {
         _ if !client.is_assured_at(&request.to.redirect_uri) => Before::Unassured,
-        Some(present) if !client.first_party => Before::Allowed(&present.allowed),
+        Some(present) if !(client.first_party && client.approved) => Before::Allowed(&present.allowed),
         _ => Before::Own,
     };
     decision::next(request, progress, signed_in, before)

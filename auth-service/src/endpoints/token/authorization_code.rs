@@ -5,6 +5,7 @@ use crate::authorization::request;
 use crate::codes::{self, Presented};
 use crate::issue::ClientTokens;
 use crate::oauth_error::OAuthError;
+use crate::small_values::Payer;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, form, by, .. } = request;
@@ -23,7 +24,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     }
     // What cannot be given is refused before the code is used up.
     let audiences = request::narrowed(form, &code.audiences)?;
-    let bound_to = request.bind(code.dpop_jkt.as_deref()).await?;
+    let bound_to = request.bind(code.dpop_jkt.as_deref(), Payer::User(code.user)).await?;
     codes::use_up(service, text, &code, by).await?;
     let new = NewTokens {
         grant: code.grant,

@@ -7,7 +7,7 @@ use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
-    let TokenRequest { service, client, form, .. } = request;
+    let TokenRequest { service, client, form, payer, .. } = request;
     if client.is_public() {
         return Err(OAuthError::new("unauthorized_client", "a public client cannot speak for itself"));
     }
@@ -18,6 +18,6 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         return Err(OAuthError::new("invalid_scope", "the scope is unknown, or not this client's"));
     }
     let opened = request::read_audiences(form, &scope, &service.api_scopes, service.own_audience())?;
-    let bound_to = request.bind(None).await?;
+    let bound_to = request.bind(None, payer.clone()).await?;
     Ok(issue::to_itself(service, client, &opened, &scope, bound_to)?)
 }

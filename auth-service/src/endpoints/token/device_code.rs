@@ -5,12 +5,13 @@ use crate::authorization::claims::RequestedClaims;
 use crate::device_grant;
 use crate::issue::ClientTokens;
 use crate::oauth_error::OAuthError;
+use crate::small_values::Payer;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, form, .. } = request;
     let device_code = form.required("device_code")?;
     let allowed = device_grant::poll(service, client, device_code).await?;
-    let bound_to = request.bind(None).await?;
+    let bound_to = request.bind(None, Payer::User(allowed.user)).await?;
     device_grant::use_up(service, device_code).await?;
     let new = NewTokens {
         grant: allowed.grant,

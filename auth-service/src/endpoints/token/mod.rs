@@ -29,6 +29,7 @@ use crate::id_token::{self, NewIdToken};
 use crate::issue::{self, ClientTokens, ToClient};
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
 use crate::scopes::{OPENID, Words};
+use crate::small_values::Payer;
 use crate::storage::audit::By;
 use crate::storage::grants::GrantId;
 use crate::{codes, end_session};
@@ -41,6 +42,8 @@ struct TokenRequest<'a> {
     form: &'a Form,
     /// A proof of a key: [`TokenRequest::bind`] uses it up.
     proof: Option<Proof>,
+    /// Who pays for what is remembered where no user does.
+    payer: Payer,
     by: By,
 }
 
@@ -74,8 +77,9 @@ pub(super) async fn token(
         return Err(OAuthError::new("unauthorized_client", "the client is not registered for this grant_type"));
     }
     let proof = proof::read(&service, &request, &client)?;
+    let payer = Payer::client(&service, &client, &request);
     let (service, single_sign_on, by) = (&*service, &*single_sign_on, origin.anonymous());
-    let request = TokenRequest { service, single_sign_on, client, form: &form, proof, by };
+    let request = TokenRequest { service, single_sign_on, client, form: &form, proof, payer, by };
     let tokens = match grant {
         GrantType::AuthorizationCode => authorization_code::exchange(&request).await?,
         GrantType::RefreshToken => refresh_token::exchange(&request).await?,

@@ -40,18 +40,24 @@ impl TokenRequest<'_> {
 
     /// The key that tokens are bound to, by a proof that is used up here. To be called when everything else about the
     /// grant is good, and before the grant is used up: so strangers have nothing remembered for them, and a proof that is
-    /// repeated costs no grant.
+    /// repeated costs no grant. `payer` pays for what is remembered, unless the grant is bound to the key: a caller makes up as
+    /// many others as they like.
     ///
     /// # Errors
     /// `invalid_grant` where the grant is bound to another key (RFC 9449, sections 5 and 10): it is worth nothing to
     /// whoever has another one. `invalid_dpop_proof` for a second use; 429; 503 when it cannot be known whether it is one.
-    pub(super) async fn bind(&self, grant_is_bound_to: Option<&str>) -> Result<Option<Thumbprint>, OAuthError> {
+    pub(super) async fn bind(
+        &self,
+        grant_is_bound_to: Option<&str>,
+        payer: Payer,
+    ) -> Result<Option<Thumbprint>, OAuthError> {
         if grant_is_bound_to.is_some_and(|bound_to| self.key().is_none_or(|key| bound_to.parse() != Ok(key))) {
             return Err(OAuthError::invalid_grant());
         }
         let Some(proof) = &self.proof else { return Ok(None) };
         let once = Key::new("dpop_proof", format!("{} {}", proof.key, proof.id).as_bytes());
-        if !self.service.key_values.claim(&once, b"1", REMEMBERED, &Payer::Key(proof.key)).await? {
+        let payer = grant_is_bound_to.map_or(payer, |_| Payer::Key(proof.key));
+        if !self.service.key_values.claim(&once, b"1", REMEMBERED, &payer).await? {
             return Err(invalid("the DPoP proof was used before"));
         }
         Ok(Some(proof.key))

@@ -8,6 +8,7 @@ use crate::issue::{self, ClientTokens, ToClient};
 use crate::oauth_error::OAuthError;
 use crate::refresh::{self, Rotated};
 use crate::scopes::Words;
+use crate::small_values::Payer;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, form, by, .. } = request;
@@ -21,7 +22,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     let (scope, audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
     let scope = narrowed(form.get("scope"), &scope)?;
     let audiences = request::narrowed(form, &audiences)?;
-    let bound_to = request.bind(grant.dpop_jkt.as_deref()).await?;
+    let bound_to = request.bind(grant.dpop_jkt.as_deref(), Payer::User(grant.user_id)).await?;
     let rotated = refresh::rotate(service, &text, by).await.map_err(as_grant_error)?;
     let Rotated { user, session, generation } = rotated;
     let to = ToClient { user: &user, session: &session, grant: &grant, audiences: &audiences, scope: &scope, bound_to };

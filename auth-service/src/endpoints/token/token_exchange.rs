@@ -14,6 +14,7 @@ use crate::end_session;
 use crate::issue::{self, ClientTokens, OnBehalf};
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
+use crate::small_values::Payer;
 use crate::storage::endings;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -33,7 +34,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     let scope = scope(request, &subject)?;
     let audiences = request::read_targets(form, &scope, &service.api_scopes, service.own_audience())?;
     let actor = actor(client, &subject)?;
-    let bound_to = request.bind(None).await?;
+    let bound_to = request.bind(None, Payer::User(user.id)).await?;
     let on_behalf =
         OnBehalf { client_id: &client.id, user: &user, session: &session, subject: &subject, actor, bound_to };
     Ok(issue::on_behalf(service, &on_behalf, &audiences, &scope)?)

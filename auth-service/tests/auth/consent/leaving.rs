@@ -4,6 +4,7 @@ use super::*;
 
 on_both! {
     hc5_no_refusal_leads_to_a_client_that_nobody_approved_unasked with super::registering,
+    hc5_a_first_party_is_what_was_looked_at with super::registering,
     hc5_an_approval_is_of_what_was_looked_at with super::registering,
     hc5_a_sign_out_leads_to_no_client_that_nobody_approved_unasked with super::registering,
 }
@@ -108,6 +109,24 @@ async fn hc5_an_approval_is_of_what_was_looked_at(app: App) {
     assert_eq!(waits["approved"], false);
     let kept = clients::find(&app.service, waits["client_id"].as_str().unwrap()).await.unwrap().unwrap();
     assert!(!kept.approved);
+}
+
+async fn hc5_a_first_party_is_what_was_looked_at(app: App) {
+    let (mut browser, _) = signed_in(&app).await;
+    let admin = app.administrator().await;
+    let mut client = OnItsOwn::register(&app, json!({})).await;
+    let path = format!("/admin/clients/{}", client.application.id);
+    let mut body = app.get(&path, &admin.access).await.body;
+    body["first_party"] = json!(true);
+    let request = app.request(Method::PUT, &path).bearer_auth(&admin.access).json(&body);
+    assert_eq!(app.send(request).await.body["first_party"], true);
+    let begun = client.application.begin(&[("scope", "openid")]);
+    assert!(!begun.go(&app, &mut browser).await.query("code").is_empty(), "the platform's own asks for no consent");
+    client.change(&app, json!({"redirect_uris": ["https://evil.example/cb"]})).await;
+    client.application.redirect_uri = "https://evil.example/cb".to_owned();
+    let asked = client.application.begin(&[("scope", "openid")]).go(&app, &mut browser).await;
+    assert_eq!(asked.location().path(), "/consent", "what it has become was looked at by no administrator");
+    assert_eq!(app.get(&path, &admin.access).await.body["first_party"], false);
 }
 
 async fn hc5_a_sign_out_leads_to_no_client_that_nobody_approved_unasked(app: App) {
