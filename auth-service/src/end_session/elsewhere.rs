@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::authentication::strategy::Place;
 use shared::clock::Timestamp;
+use shared::pauses::Pauses;
 use shared::problem::Problem;
 use tokio::time::MissedTickBehavior;
 
@@ -36,12 +37,13 @@ pub async fn follow_others(service: Arc<AuthService>, mut from: i64) {
     let mut hears = true;
     loop {
         tick.tick().await;
+        let pause = Pauses::of_this_process().count();
         let heard = hear(&service, &mut from).await;
         if let (Err(problem), true) = (&heard, hears) {
             tracing::warn!(%problem, "what other nodes end is not heard; sensitive requests are refused until it is");
         }
         hears = heard.is_ok();
-        service.sessions.hears_of_others(hears);
+        service.sessions.hears_of_others(hears.then_some(pause));
     }
 }
 

@@ -1,5 +1,7 @@
 //! An ended session stays ended: at every node, under each strategy, and after Redis was emptied and all services restarted.
 
+use std::time::Duration;
+
 use e2e::{Answer, Credentials, Entrance, Person, Platform, Service, World};
 use reqwest::Method;
 use serde_json::json;
@@ -82,6 +84,60 @@ async fn stays_ended(world: &mut World) {
             }
         }
     }
+}
+
+/// Longer than the shortest pause that counts.
+const PAUSE: Duration = Duration::from_millis(2_500);
+
+/// Locks an account at one node while another stands still, which then wakes: of those that share no store, each must ask the
+/// others before it trusts what it remembers.
+async fn stays_ended_at_a_node_that_wakes(world: &mut World) {
+    world.platform.enter_by(Entrance::Replicas);
+    let paused = Service::Auth.replica(0);
+    let (locked, living) = (Kept::at(&world.platform, 0, None).await, Kept::at(&world.platform, 0, None).await);
+    let admin = Kept::at(&world.platform, 1, Some(world.platform.admin())).await;
+    let me = expect(200, locked.send(&world.platform, (Service::Auth, 0), Method::GET, "/auth/me").await).body;
+    let lock = format!("/admin/users/{}/lock", me["id"].as_str().expect("an id"));
+    world.platform.pause(paused);
+    expect(200, admin.send(&world.platform, (Service::Auth, 1), Method::POST, &lock).await);
+    let asked = |(service, path): (Service, &'static str)| {
+        let url = format!("{}{path}", world.platform.replica(service.replica(0)));
+        let (person, cookies) = (locked.person.clone(), locked.cookies.clone());
+        tokio::spawn(async move { person.send(Method::GET, &url, None, &[("Cookie", &cookies)]).await.status })
+    };
+    let lying: Vec<_> = (0..4).flat_map(|_| OWN.map(asked)).collect();
+    tokio::time::sleep(PAUSE).await;
+    world.platform.resume(paused);
+    for (service, path) in OWN {
+        let ask = || async {
+            let status = locked.send(&world.platform, (service, 0), Method::GET, path).await.status;
+            assert!([401, 503].contains(&status), "{path} answers {status} to an ended session");
+            status
+        };
+        eventually(401, ask).await;
+    }
+    for answer in lying {
+        let status = answer.await.expect("an answer");
+        assert!([401, 503].contains(&status), "a request that lay there is answered {status}");
+    }
+    let goes_on = || async { living.send(&world.platform, (Service::Auth, 0), Method::GET, "/auth/me").await.status };
+    eventually(200, goes_on).await;
+}
+
+#[tokio::test]
+async fn hf2_a_sticky_node_that_wakes_takes_no_session_that_ended_while_it_stood_still() {
+    let settings = [&[("SESSION_STRATEGY", "sticky")][..], &NO_THROTTLE].concat();
+    let Some(mut world) = World::nodes(NODES, &settings).await else { return };
+    stays_ended_at_a_node_that_wakes(&mut world).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn hf2_a_replicated_node_that_wakes_takes_no_session_that_ended_while_it_stood_still() {
+    let settings = [&[("SESSION_STRATEGY", "replicated")][..], &NO_THROTTLE].concat();
+    let Some(mut world) = World::nodes(NODES, &settings).await else { return };
+    stays_ended_at_a_node_that_wakes(&mut world).await;
+    world.finish();
 }
 
 macro_rules! strategies {

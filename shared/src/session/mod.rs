@@ -378,9 +378,10 @@ pub trait SessionStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Says whether the ends at other nodes are heard, where each keeps sessions of its own: while they are not, the feed is
-    /// not current.
-    fn hears_of_others(&self, _is_so: bool) {}
+    /// Says that the ends at other nodes are heard, where each keeps sessions of its own: all that there were after this pause
+    /// of the process, by its number. `None` says that they are not heard. Until they are, and were since the last pause, the
+    /// feed cannot be read.
+    fn hears_of_others(&self, _after: Option<u64>) {}
 
     /// Since when it remembers, where what it keeps ends with this process: no session is older, and what was revoked
     /// before is forgotten. `None` where it outlives the process.

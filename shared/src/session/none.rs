@@ -235,9 +235,9 @@ impl SessionStore for NoSessionStore {
         }
     }
 
-    fn hears_of_others(&self, is_so: bool) {
+    fn hears_of_others(&self, after: Option<u64>) {
         if let Some(feed) = self.feed() {
-            feed.hears_of_others(is_so);
+            feed.hears_of_others(after);
         }
     }
 

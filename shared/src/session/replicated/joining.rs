@@ -13,6 +13,7 @@ use super::membership::Seeds;
 use super::node::Node;
 use super::wire::{Reply, Request};
 use crate::clock::Timestamp;
+use crate::pauses::Pauses;
 
 /// A node that has heard of no other for so long, while nothing listens at any seed, begins a new cluster. So does the one
 /// with the least id among those that have heard of nobody but beginners.
@@ -21,8 +22,43 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many buckets are asked for at once.
 const AT_ONCE: usize = 16;
 
-/// Makes the node ready, however long it takes.
-pub(super) async fn join(node: Arc<Node>, seeds: Seeds) {
+/// Makes the node ready, however long it takes, and again after each pause of its process.
+pub(super) async fn keep_up(node: Arc<Node>, seeds: Seeds) {
+    let pause = Pauses::of_this_process().count();
+    join(&node, &seeds).await;
+    node.caught_up(pause);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if node.may_lag() {
+            catch_up(&node, &seeds).await;
+        }
+    }
+}
+
+/// Takes over what the others have changed while this process stood still.
+///
+/// Gossip, which has heard of nobody meanwhile, may take the others for dead: one that hears of none waits as long as one that
+/// begins a cluster.
+async fn catch_up(node: &Node, seeds: &Seeds) {
+    let woke = Instant::now();
+    let is_alone = !seeds.name_others().await;
+    loop {
+        let pause = Pauses::of_this_process().count();
+        let joined: Vec<_> = node.members().iter().filter(|(_, member)| member.joined).map(|(id, _)| *id).collect();
+        let is_up_to_date = if joined.is_empty() {
+            woke.elapsed() >= FOUND_AFTER && (is_alone || seeds.listening().await.is_none())
+        } else {
+            take_over(node, &joined).await.is_ok()
+        };
+        if is_up_to_date {
+            tracing::info!(nodes = joined.len(), took = ?woke.elapsed(), "this node has what came while it stood still");
+            return node.caught_up(pause);
+        }
+        let _ = timeout(LOOK_EVERY, node.stirred.notified()).await;
+    }
+}
+
+async fn join(node: &Node, seeds: &Seeds) {
     let began = Instant::now();
     let is_alone = !seeds.name_others().await;
     loop {
@@ -37,7 +73,7 @@ pub(super) async fn join(node: Arc<Node>, seeds: Seeds) {
             tracing::info!(beginners = members.len(), "no node of a cluster is there: this one begins a new one");
             return node.joined(node.remembers_since());
         }
-        match take_over(&node, &joined).await {
+        match take_over(node, &joined).await {
             Ok(Some(since)) => {
                 tracing::info!(nodes = joined.len(), took = ?began.elapsed(), "this node has the cluster's sessions");
                 return node.joined(since);

@@ -83,7 +83,7 @@ impl ReplicatedSessionStore {
         let tasks = [
             tokio::spawn(callers::answer_all(node.clone(), listener)),
             tokio::spawn(membership.tend(node.clone())),
-            tokio::spawn(joining::join(node.clone(), seeds)),
+            tokio::spawn(joining::keep_up(node.clone(), seeds)),
         ];
         Ok(Self { node, address: own, _tasks: tasks.map(AbortOnDropHandle::new) })
     }

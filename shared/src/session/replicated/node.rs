@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -20,6 +20,7 @@ use super::measures;
 use super::replica::Replica;
 use super::wire::{Change, Hello, Reply, Request, VERSION, encode};
 use crate::clock::{Clock, Timestamp};
+use crate::pauses::Pauses;
 use crate::session::{FeedPosition, Revocation, StoreUnavailable};
 
 /// More changes than this go in several frames.
@@ -57,6 +58,8 @@ pub(super) struct Node {
     callers: Mutex<HashMap<u64, usize>>,
     /// Since when this node remembers; nothing until it has the whole state.
     standing: watch::Sender<Option<Timestamp>>,
+    /// The pause of this process, by its number, after which it has the state of the others again.
+    caught_up_after: AtomicU64,
     /// Why it has not.
     obstacle: Mutex<String>,
     /// A link or a caller has come or gone.
@@ -96,6 +99,7 @@ impl Node {
             has_left: AtomicBool::new(false),
             callers: Mutex::default(),
             standing: watch::Sender::default(),
+            caught_up_after: AtomicU64::new(Pauses::of_this_process().count()),
             obstacle: Mutex::new("no other node has been heard yet".to_owned()),
             stirred: Notify::new(),
         }
@@ -274,9 +278,22 @@ impl Node {
         }
     }
 
+    /// This node has what the others had after that pause of the process.
+    pub(super) fn caught_up(&self, pause: u64) {
+        self.caught_up_after.fetch_max(pause, Ordering::AcqRel);
+    }
+
+    /// Whether the others may have made changes, while this process stood still, that are not known here.
+    pub(super) fn may_lag(&self) -> bool {
+        self.caught_up_after.load(Ordering::Acquire) < Pauses::of_this_process().count()
+    }
+
     /// # Errors
     /// This node does not have the whole state yet: it knows nothing for certain.
     pub(super) fn ready(&self) -> Result<(), StoreUnavailable> {
+        if self.may_lag() {
+            return Err(StoreUnavailable("this node stood still, and asks the others what came meanwhile".to_owned()));
+        }
         if self.is_joined() {
             return Ok(());
         }
