@@ -56,21 +56,20 @@ pub fn forget(service: &AuthService) -> Cookie<'static> {
 /// answer.
 pub async fn find(service: &AuthService, request: &HttpRequest) -> Result<Option<BrowserSession>, Problem> {
     let found = find_all(service, request).await?;
-    let several = || several_logins(request, &forget(service));
-    // Cookies beyond the number that is looked at could be anybody's.
-    if !found.is_empty() && has_more_cookies(request.headers(), cookie_name(service)) {
-        return Err(several());
-    }
-    only_user(found, |found| found.user.id).map_err(|_| several())
+    only_user(found, |found| found.user.id).map_err(|_| several_logins(request, &forget(service)))
 }
 
 /// All who are signed in in the browser that sent the request, by cookies of which some may be planted: for the sign-out, which
 /// ends them all.
 ///
 /// # Errors
-/// 503 when the session store or the database does not answer.
+/// 400 `several_logins` for more cookies than are looked at; 503 when the session store or the database does not answer.
 pub async fn find_all(service: &AuthService, request: &HttpRequest) -> Result<Vec<BrowserSession>, Problem> {
     self_contained::needs_kept_sessions(service)?;
+    // Those beyond could be anybody's, and junk before it could hide the one that counts.
+    if has_more_cookies(request.headers(), cookie_name(service)) {
+        return Err(several_logins(request, &forget(service)));
+    }
     let mut all: Vec<BrowserSession> = Vec::new();
     for text in cookies_named(request.headers(), cookie_name(service)) {
         let Some((id, secret)) = text.split_once('.') else { continue };

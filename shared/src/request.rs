@@ -33,6 +33,23 @@ pub fn has_more_cookies(headers: &HeaderMap, name: &str) -> bool {
     all_cookies_named(headers, name).nth(TRIED).is_some()
 }
 
+/// Refuses what a browser asks for as a part of a page, such as an image (Fetch Metadata, section 2.1), where only a person's own
+/// way leads: any page could have it done in their name, as often as it likes.
+///
+/// # Errors
+/// 403 `not_a_page`.
+pub fn must_be_a_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let pages = ["document", "iframe", "frame", "fencedframe", "empty"];
+    match headers.get("sec-fetch-dest") {
+        Some(part) if !pages.iter().any(|page| part == page) => {
+            let detail =
+                "a part of a page, such as an image, asks for a sign-in; nothing was done. Open the address itself";
+            Err(Problem::forbidden("not_a_page", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn all_cookies_named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));

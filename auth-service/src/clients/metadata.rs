@@ -146,6 +146,11 @@ impl Metadata {
         sha256(&serde_json::to_string(&looks).expect("plain values are written"))
     }
 
+    /// What pages say of the client beside what it asks for.
+    pub fn presents_itself(&self) -> impl PartialEq + use<'_> {
+        (&self.client_name, &self.client_uri, &self.logo_uri, &self.policy_uri, &self.tos_uri)
+    }
+
     /// Whether codes may go to a host, or to a scheme, that `before` does not name: what people saw then is not where they go now.
     pub fn leads_elsewhere(&self, before: &Self) -> bool {
         let places = |it: &Self| it.redirect_uris.iter().map(RedirectUri::place).collect::<BTreeSet<_>>();

@@ -241,7 +241,7 @@ pub async fn replace(
     let keeps_secret = held.secret_hash.is_some() && metadata.token_endpoint_auth_method.has_secret();
     let (secret, secret_hash) = if keeps_secret { (None, held.secret_hash) } else { secret_for(&metadata) };
     let (registration_token, registration_hash) = make_up();
-    if metadata.leads_elsewhere(&held.metadata) {
+    if metadata.leads_elsewhere(&held.metadata) || metadata.presents_itself() != held.metadata.presents_itself() {
         consents::forget(&mut transaction, client_id).await?;
     }
     // An administrator's word is for what was looked at.

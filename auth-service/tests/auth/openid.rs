@@ -31,6 +31,7 @@ on_both!(
     another_proof_makes_the_login_young_and_the_cookie_new,
     the_end_of_the_session_ends_what_clients_were_given,
     a_request_by_another_sites_form_finds_who_is_signed_in,
+    hl10_an_image_begins_no_sign_in_and_gets_no_code,
     a_client_that_may_have_less_than_before_gets_less,
 );
 
@@ -465,6 +466,17 @@ async fn b23_what_one_person_has_allowed_counts_for_nobody_else_in_the_same_brow
     let id = other.id.to_string();
     let allowed = browser.submit(&app, &asked, &[("account", &id), ("decision", "allow")]).await;
     assert!(!browser.follow(&app, &allowed).await.query("code").is_empty());
+}
+
+async fn hl10_an_image_begins_no_sign_in_and_gets_no_code(app: App) {
+    let (mut browser, client) = (Browser::default(), Application::first_party(&app).await);
+    browser.sign_in(&app, &app.somebody().await, PASSWORD).await;
+    let path = client.begin(&[]).path();
+    for (part, status) in [("image", 403), ("script", 403), ("style", 403), ("document", 303), ("iframe", 303)] {
+        let request = app.request(Method::GET, &path).header("sec-fetch-dest", part);
+        let answer = browser.send(&app, request).await;
+        assert_eq!(answer.status, status, "{part}: {}", answer.text);
+    }
 }
 
 /// A browser brings no `SameSite=Lax` cookie along with a form of another site's.

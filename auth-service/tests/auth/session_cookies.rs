@@ -17,6 +17,7 @@ const ABSOLUTE: Duration = Duration::from_secs(2 * 60 * 60);
 
 on_both! {
     a_login_gives_a_cookie_and_no_token with super::by_cookies,
+    hl2_junk_of_the_cookies_name_hides_no_login with super::by_cookies,
     a_login_gives_a_new_id_each_time_and_ends_the_session_before with super::by_cookies,
     a_logout_ends_the_session_and_the_browser_forgets_its_cookie with super::by_cookies,
     a_logout_everywhere_ends_the_sessions_of_all_browsers with super::by_cookies,
@@ -121,6 +122,23 @@ async fn a_login_gives_a_cookie_and_no_token(app: App) {
     let me = app.send(browser.request(Method::GET, "/auth/me")).await;
     assert_eq!((me.status, &me.body["email"]), (200, &json!(browser.email)));
     assert_eq!(app.send(app.request(Method::GET, "/auth/me")).await.status, 401);
+}
+
+async fn hl2_junk_of_the_cookies_name_hides_no_login(app: App) {
+    let browser = Browser::of_somebody(&app).await;
+    let junk = |name: &str, count: usize| (0..count).map(|number| format!("{name}=j{number}; ")).collect::<String>();
+    let ask =
+        async |method, path: &str, cookies: String| app.send(app.request(method, path).header("cookie", cookies)).await;
+    let few = ask(Method::GET, "/auth/me", junk("SESSIONID", 7) + &browser.cookie).await;
+    assert_eq!(few.status, 200, "{}", few.text);
+    for (method, path) in [(Method::GET, "/auth/me"), (Method::POST, "/auth/logout")] {
+        let many = ask(method, path, junk("SESSIONID", 8) + &browser.cookie).await;
+        assert_eq!((many.status, many.code()), (400, "several_logins"), "{path}");
+        assert!(many.headers.get_all(SET_COOKIE).iter().count() > 0, "{path}: what others have set is taken back");
+    }
+    assert!(browser.is_signed_in().await);
+    let page = ask(Method::GET, "/account", junk("roam_session", 9)).await;
+    assert_eq!(page.status, 400, "{}", page.text);
 }
 
 async fn a_login_gives_a_new_id_each_time_and_ends_the_session_before(app: App) {

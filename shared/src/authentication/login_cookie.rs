@@ -55,12 +55,7 @@ impl SingleSignOn {
     pub async fn by_cookie(&self, request: &HttpRequest) -> Result<Option<VerifiedToken>, Problem> {
         let Some(cookie) = &self.0.cookie else { return Ok(None) };
         let live = self.live(cookie, request).await?;
-        let settings = cookie.settings().at(request);
-        let several = || several_logins::several_logins(request, &settings.template());
-        // Cookies beyond the number that is looked at could be anybody's.
-        if !live.is_empty() && has_more_cookies(request.headers(), &settings.name) {
-            return Err(several());
-        }
+        let several = || several_logins::several_logins(request, &cookie.settings().at(request).template());
         let only = several_logins::only_user(live, |session| session.user).map_err(|_| several())?;
         let Some(mut session) = only else { return Ok(None) };
         let due = session.touch_is_due(self.0.clock.now());
@@ -73,7 +68,8 @@ impl SingleSignOn {
     /// All live sessions that the request's cookies lead to, of any user: for a sign-out, and for a sign-in that ends them.
     ///
     /// # Errors
-    /// 403 `cross_site` for a change that a page of none of our origins asks for, 503 when the store does not answer.
+    /// 400 `several_logins` for more cookies than are looked at, 403 `cross_site` for a change that a page of none of our origins
+    /// asks for, 503 when the store does not answer.
     pub async fn all_by_cookie(&self, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
         match &self.0.cookie {
             Some(cookie) => self.live(cookie, request).await,
@@ -87,6 +83,10 @@ impl SingleSignOn {
             tracing::info!(cookie = settings.name, "a change by a cookie is refused: no page of ours asks for it");
             let detail = "a page of another origin asked for this; a cookie does not speak for it";
             return Err(Problem::forbidden("cross_site", detail));
+        }
+        // Those beyond could be anybody's, and junk before it could hide the one that counts.
+        if has_more_cookies(request.headers(), &settings.name) {
+            return Err(several_logins::several_logins(request, &settings.at(request).template()));
         }
         match cookie {
             LoginCookie::Opens(cookie) => self.opened(cookie, request).await,

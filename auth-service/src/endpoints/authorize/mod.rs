@@ -10,6 +10,7 @@ use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use shared::clock::Timestamp;
 use shared::problem::Problem;
+use shared::request::must_be_a_page;
 use url::form_urlencoded;
 
 pub(super) use self::answer::with_query;
@@ -48,6 +49,7 @@ use crate::storage::grants::GrantId;
         (status = 303, description = "To a page of this service, or back to the client with `code` or `error`, `state` and `iss`"),
         (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`); or a page that asks before it leads to a client that no administrator has approved", content_type = "text/html"),
         (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`not_a_page`: an image or another part of a page asks", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`request_too_large`: the parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         super::answers::OverBudget,
         super::answers::Unavailable,
@@ -59,6 +61,7 @@ pub(super) async fn authorize(
     origin: Origin,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    must_be_a_page(request.headers())?;
     let form = Form::parse(request.query_string().as_bytes()).map_err(unreadable)?;
     let form = match (form.get(posted::PARAMETER), form.get("flow")) {
         (Some(id), _) => posted::find(&service, id)?,

@@ -4,6 +4,7 @@ use super::*;
 
 on_both! {
     hc5_no_refusal_leads_to_a_client_that_nobody_approved_unasked with super::registering,
+    hc7_a_client_that_takes_another_name_asks_anew with super::registering,
     hc5_a_first_party_is_what_was_looked_at with super::registering,
     hc5_an_approval_is_of_what_was_looked_at with super::registering,
     hc5_a_sign_out_leads_to_no_client_that_nobody_approved_unasked with super::registering,
@@ -109,6 +110,22 @@ async fn hc5_an_approval_is_of_what_was_looked_at(app: App) {
     assert_eq!(waits["approved"], false);
     let kept = clients::find(&app.service, waits["client_id"].as_str().unwrap()).await.unwrap().unwrap();
     assert!(!kept.approved);
+}
+
+async fn hc7_a_client_that_takes_another_name_asks_anew(app: App) {
+    let (mut browser, _) = signed_in(&app).await;
+    let mut client = OnItsOwn::register(&app, json!({})).await;
+    let asked = client.application.begin(&[("scope", "openid")]).go(&app, &mut browser).await;
+    assert!(!allow(&app, &mut browser, &asked).await.query("code").is_empty());
+    client.change(&app, json!({"contacts": ["ops@app.example"]})).await;
+    let again = client.application.begin(&[("scope", "openid")]).go(&app, &mut browser).await;
+    assert!(!again.query("code").is_empty(), "it is the same to people");
+    for change in [json!({"client_name": "Your bank"}), json!({"policy_uri": "https://app.example/other"})] {
+        client.change(&app, change).await;
+        let asked = client.application.begin(&[("scope", "openid")]).go(&app, &mut browser).await;
+        assert_eq!(asked.location().path(), "/consent");
+        assert!(!allow(&app, &mut browser, &asked).await.query("code").is_empty());
+    }
 }
 
 async fn hc5_a_first_party_is_what_was_looked_at(app: App) {

@@ -10,16 +10,18 @@ use crate::problem::Problem;
 use crate::relying_party::own_pages::{referring_page, unnamed};
 use crate::relying_party::pending::PendingLogin;
 use crate::relying_party::{RelyingParty, random_text};
+use crate::request::must_be_a_page;
 use crate::return_to::ReturnTo;
 
 /// Sends the browser to the provider, and remembers in a cookie what it must come back with.
 ///
 /// # Errors
-/// 400 for a `return_to` of another place or a `max_age` that is no number of seconds, 503 while the provider is away.
+/// 400 for a `return_to` of another place or a `max_age` that is no number of seconds, 403 for a part of a page, 503 while the provider is away.
 pub(super) async fn begin(
     relying_party: web::Data<RelyingParty>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    must_be_a_page(request.headers())?;
     let query = Parameters::read(request.query_string().as_bytes())?;
     let public_url = &relying_party.0.config.public_url;
     let unnamed = unnamed(request.headers(), public_url);
