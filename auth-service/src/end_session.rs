@@ -6,6 +6,7 @@
 mod elsewhere;
 mod gone;
 mod intent;
+mod look;
 mod own;
 mod repeated;
 mod republishing;
@@ -25,6 +26,7 @@ pub use self::gone::{LOOK_EVERY, notice_gone, suspect_all};
 pub use self::intent::carry_out_left;
 use self::intent::intend;
 pub(crate) use self::intent::revoke_token;
+pub use self::look::{Look, look};
 pub use self::own::Own;
 pub use self::republishing::{Marked, keep_published};
 pub use self::settling::{Unsettled, settle_rest};

@@ -32,6 +32,7 @@ mod login;
 mod logout;
 mod logs;
 mod no_sessions;
+mod one_verdict;
 mod openid;
 mod pages;
 mod passwords;
