@@ -18,6 +18,7 @@ mod clients;
 mod command_line;
 mod conformance;
 mod consent;
+mod copied_cookies;
 mod document_server;
 mod documents;
 mod dpop_tokens;
