@@ -45,4 +45,5 @@ mod session_cookies;
 mod sessions;
 mod storage;
 mod token_exchange;
+mod used_up;
 mod weighed;
