@@ -8,11 +8,11 @@ use std::str::FromStr;
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use shared::authentication::ConfirmedPrincipal;
+use shared::authentication::{ConfirmedPrincipal, SessionCookie};
 use shared::clock::Timestamp;
 use shared::database::Transaction;
 use shared::problem::Problem;
-use shared::session::{EndReason, SessionId, UserId};
+use shared::session::{EndReason, Session, UserId};
 use utoipa::ToSchema;
 
 use crate::AuthService;
@@ -196,6 +196,14 @@ pub async fn of_caller(service: &AuthService, caller: &ConfirmedPrincipal) -> Re
     })
 }
 
+/// An account whose user has set a new password in a session that goes on.
+#[derive(Debug)]
+pub struct PasswordSet {
+    pub user: User,
+    /// What opens that session from now on, where a cookie does: whoever copied the one of before is out.
+    pub secret: Option<String>,
+}
+
 /// Sets a new password, ends the user's other sessions, and answers the account as it is now. Attempts to name the current
 /// password are counted for this session: a stranger, or the thief of another session, cannot keep the user from it.
 ///
@@ -207,24 +215,25 @@ pub async fn change_password(
     current: Password,
     new: NewPassword,
     address: Option<IpAddr>,
-) -> Result<User, Problem> {
+) -> Result<PasswordSet, Problem> {
     let user = of_caller(service, caller).await?;
     let by = By { actor: Actor::User(user.id), address: address.map(|address| address.to_string()) };
-    set_own_password(service, user, caller.session.id, current, new, &by).await
+    set_own_password(service, user, &caller.session, current, new, &by).await
 }
 
-/// As [`change_password`], for whoever is known to be that user in the session `keep`, which goes on.
+/// As [`change_password`], for whoever is known to be that user in the session `here`, which goes on.
 ///
 /// # Errors
 /// As [`change_password`].
 pub async fn set_own_password(
     service: &AuthService,
     user: User,
-    keep: SessionId,
+    here: &Session,
     current: Password,
     new: NewPassword,
     by: &By,
-) -> Result<User, Problem> {
+) -> Result<PasswordSet, Problem> {
+    let keep = here.id;
     let attempted = service.throttle.attempt(&user.email, &TriedFrom::session(keep)).await??;
     let verified = match service.hasher.verify(current, Some(&user.password_hash)).await {
         Ok(verified) => verified,
@@ -251,7 +260,14 @@ pub async fn set_own_password(
     let (keep, reason) = (Some(keep), EndReason::PasswordChanged);
     let change = Change::announce(service, &mut transaction, user, keep, reason, by).await?;
     transaction.commit().await?;
-    Ok(change.end_outdated(service).await?.0)
+    let (change, secret) = if here.has_cookie() {
+        let (opened, secret) = SessionCookie::secret();
+        (change.reopened(opened), Some(secret))
+    } else {
+        (change, None)
+    };
+    let (user, _) = change.end_outdated(service).await?;
+    Ok(PasswordSet { user, secret })
 }
 
 /// A user wants to be called otherwise.

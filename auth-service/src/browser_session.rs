@@ -43,6 +43,19 @@ fn cookie(service: &AuthService, value: Option<String>) -> Cookie<'static> {
         .finish()
 }
 
+/// The cookie by which this secret opens the session.
+pub(crate) fn opening(service: &AuthService, session: SessionId, secret: &str) -> Cookie<'static> {
+    cookie(service, Some(format!("{session}.{secret}")))
+}
+
+/// Whether the request brought a cookie that opened the session as it was then.
+pub(crate) fn has_opened(service: &AuthService, request: &HttpRequest, session: &Session) -> bool {
+    let id = session.id.to_string();
+    cookies_named(request.headers(), cookie_name(service))
+        .filter_map(|text| text.split_once('.'))
+        .any(|(of, secret)| of == id && session.is_opened_by(secret))
+}
+
 /// The cookie that makes the browser forget its session.
 pub fn forget(service: &AuthService) -> Cookie<'static> {
     cookie(service, None)
@@ -111,7 +124,7 @@ pub async fn sign_in(
         }
         None => sign_in::begin(service, &proven, attempt, [opened]).await?,
     };
-    Ok((proven, cookie(service, Some(format!("{}.{secret}", session.id)))))
+    Ok((proven, opening(service, session.id, &secret)))
 }
 
 async fn again(service: &AuthService, session: Session, opened: (String, String), by: &By) -> Result<Session, Problem> {

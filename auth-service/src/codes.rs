@@ -31,8 +31,6 @@ const USED_TTL: Duration = Duration::from_secs(24 * 3600);
 /// What a code stands for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Code {
-    /// The grant that it becomes.
-    pub grant: GrantId,
     pub session: SessionId,
     pub user: UserId,
     pub client_id: String,
@@ -114,18 +112,36 @@ pub async fn find(service: &AuthService, text: &str, presented: &Presented<'_>, 
     Ok(code)
 }
 
-/// Uses up a code that was found: once.
+/// Uses up a code that was found: once. Answers the id of the grant that it becomes.
 ///
 /// # Errors
 /// As [`find`], for a second use; 429 when the user has left too much behind.
-pub async fn use_up(service: &AuthService, text: &str, code: &Code, by: &By) -> Result<(), OAuthError> {
-    let (grant, payer) = (code.grant.to_string(), Payer::User(code.user));
-    let first = service.key_values.claim(&used_key(text), grant.as_bytes(), USED_TTL, &payer).await?;
-    if !first {
-        return Err(refuse_unknown(service, text, by).await);
+pub async fn use_up(service: &AuthService, text: &str, code: &Code, by: &By) -> Result<GrantId, OAuthError> {
+    let (grant, payer) = (GrantId::random(), Payer::User(code.user));
+    let used_by = grant.to_string();
+    let first = service.key_values.claim(&used_key(text), used_by.as_bytes(), USED_TTL, &payer).await?;
+    if first { Ok(grant) } else { Err(refuse_unknown(service, text, by).await) }
+}
+
+/// Forgets what a code stood for that is used up, or that nobody was told.
+pub async fn forget(service: &AuthService, text: &str) {
+    // It opens nothing any more, and expires within a minute.
+    if let Err(error) = service.key_values.remove(&code_key(text)).await {
+        tracing::debug!(%error, "what a code stood for is forgotten when it expires");
     }
-    service.key_values.remove(&code_key(text)).await?;
-    Ok(())
+}
+
+/// Gives a code back that was used up for a grant which was not given: it is as good as before. `false` for one that was
+/// presented a second time meanwhile.
+///
+/// # Errors
+/// 503 when the key-value store does not answer.
+pub async fn give_back(service: &AuthService, text: &str, grant: GrantId) -> Result<bool, Problem> {
+    if is_betrayed(service, grant).await? {
+        return Ok(false);
+    }
+    service.key_values.remove(&used_key(text)).await?;
+    Ok(true)
 }
 
 /// Whether the code of this grant was used a second time since: what was given then must be taken back.

@@ -20,11 +20,12 @@ use crate::grants;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 use crate::small_values::Payer;
-use crate::storage::grants::GrantId;
 use crate::storage::users::User;
 
 /// How long the person may take.
 pub const TTL: Duration = Duration::from_secs(10 * 60);
+/// Who pays for what goes back to where it was: it was paid for when it came there.
+const PAID_FOR: Payer = Payer::Platform;
 /// How often a device may ask.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 /// Letters that make no words and are not taken for each other (RFC 8628, section 6.1): 20 to the 8th codes.
@@ -34,7 +35,6 @@ const LENGTH: usize = 8;
 /// What a device asked for, and what the person said to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Asked {
-    grant: GrantId,
     client_id: String,
     scope: Words,
     audiences: Words,
@@ -78,7 +78,6 @@ pub struct Waiting {
 
 /// What the person has allowed.
 pub struct Allowed {
-    pub grant: GrantId,
     pub session: SessionId,
     pub user: UserId,
     pub scope: Words,
@@ -145,14 +144,8 @@ pub async fn begin(
             break code;
         }
     };
-    let asked = Asked {
-        grant: GrantId::random(),
-        client_id: client.id.clone(),
-        scope,
-        audiences,
-        user_code: user_code.clone(),
-        answer: Answer::Pending,
-    };
+    let asked =
+        Asked { client_id: client.id.clone(), scope, audiences, user_code: user_code.clone(), answer: Answer::Pending };
     store(service, &device_hash, &asked, payer).await?;
     let (one, two) = user_code.split_at(LENGTH / 2);
     Ok(Begun { device_code, user_code: format!("{one}-{two}") })
@@ -202,7 +195,12 @@ pub async fn answer(
         Some(epoch) => Answer::Allowed { session, user, auth_time, scope, audiences, epoch },
         None => Answer::Denied,
     };
-    store(service, &device_hash, &asked, &Payer::User(user)).await
+    let stored = store(service, &device_hash, &asked, &Payer::User(user)).await;
+    if stored.is_err() {
+        // The person's answer is lost, and they are told to try again: by the same code.
+        service.key_values.put(&user_key(&asked.user_code), &device_hash, TTL, &PAID_FOR).await?;
+    }
+    stored
 }
 
 /// A device asks whether it was let in. Once it was, [`use_up`] makes that its one answer.
@@ -225,21 +223,33 @@ pub async fn poll(service: &AuthService, client: &Client, device_code: &str) -> 
         Answer::Pending => Err(OAuthError::new("authorization_pending", "the person has not answered yet")),
         Answer::Denied => Err(OAuthError::new("access_denied", "the person has refused")),
         Answer::Allowed { session, user, scope, audiences, epoch, .. } => {
-            Ok(Allowed { grant: asked.grant, session, user, scope, audiences, epoch })
+            Ok(Allowed { session, user, scope, audiences, epoch })
         }
     }
 }
+
+/// What a device's code stood for that is used up.
+pub struct UsedUp(Vec<u8>);
 
 /// Uses up a device's code that was found to be allowed: once.
 ///
 /// # Errors
 /// `expired_token` for the second caller; 503 when the key-value store does not answer.
-pub async fn use_up(service: &AuthService, device_code: &str) -> Result<(), OAuthError> {
+pub async fn use_up(service: &AuthService, device_code: &str) -> Result<UsedUp, OAuthError> {
     let taken = service.key_values.take(&device_key(&hash(device_code))).await?;
-    taken.map(drop).ok_or_else(over)
+    taken.map(UsedUp).ok_or_else(over)
 }
 
-fn over() -> OAuthError {
+/// Gives a device's code back that was used up, and for which nothing was given: it is as good as before.
+///
+/// # Errors
+/// 503 when the key-value store does not answer.
+pub async fn give_back(service: &AuthService, device_code: &str, UsedUp(value): UsedUp) -> Result<(), Problem> {
+    service.key_values.put(&device_key(&hash(device_code)), &value, TTL, &PAID_FOR).await
+}
+
+/// The device code can be used no more.
+pub fn over() -> OAuthError {
     OAuthError::new("expired_token", "the device code is over; begin again")
 }
 

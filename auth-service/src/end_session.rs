@@ -6,6 +6,7 @@
 mod elsewhere;
 mod gone;
 mod intent;
+mod look;
 mod own;
 mod repeated;
 mod republishing;
@@ -25,6 +26,7 @@ pub use self::gone::{LOOK_EVERY, notice_gone, suspect_all};
 pub use self::intent::carry_out_left;
 use self::intent::intend;
 pub(crate) use self::intent::revoke_token;
+pub use self::look::{Look, look};
 pub use self::own::Own;
 pub use self::republishing::{Marked, keep_published};
 pub use self::settling::{Unsettled, settle_rest};
@@ -83,6 +85,8 @@ pub fn standing(user: &User, session: &Session) -> Standing {
 pub struct Change {
     user: User,
     keep: Option<SessionId>,
+    /// What the session that goes on remembers from now on.
+    keeps: Attributes,
     reason: EndReason,
     by: By,
 }
@@ -103,7 +107,13 @@ impl Change {
         let what = Ended::Account(user.id, user.version);
         let new = NewEnding { what, user: Some(user.id), spared: keep, reason, by, is_settled: true };
         endings::add(transaction, &new, service.clock.now()).await?;
-        Ok(Self { user, keep, reason, by: by.clone() })
+        Ok(Self { keeps: at_version(user.version), user, keep, reason, by: by.clone() })
+    }
+
+    /// Another cookie opens the session that goes on: the one of before opens it no more from the moment in which it does.
+    pub fn reopened(mut self, cookie: (String, String)) -> Self {
+        self.keeps.extend([cookie]);
+        self
     }
 
     /// Ends the sessions, right after the commit: all but one, which goes on at the new version. Answers the account, and
@@ -113,11 +123,11 @@ impl Change {
     /// # Errors
     /// 503 `sessions_not_ended`: the change stands.
     pub async fn end_outdated(self, service: &AuthService) -> Result<(User, usize), Problem> {
-        let Self { user, keep, reason, by } = self;
+        let Self { user, keep, keeps, reason, by } = self;
         let ending = async {
             if let Some(keep) = keep {
-                let now_at = at_version(user.version).into_iter().map(|(name, value)| (name, Some(value)));
-                service.sessions.write(keep, &now_at.collect::<Vec<_>>(), None).await?;
+                let keeps = keeps.into_iter().map(|(name, value)| (name, Some(value)));
+                service.sessions.write(keep, &keeps.collect::<Vec<_>>(), None).await?;
             }
             let ended = end_here(service, user.id, keep, reason, &by).await?;
             if service.strategy.place() == Place::Client {

@@ -3,10 +3,13 @@
 //! for a client that does not know of it yet. What ends with its session is [`end_session`](crate::end_session)'s.
 
 pub mod room;
+mod ungiven;
 
+use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::session::{Granted, Session, SessionId, UserId};
 
+pub use self::ungiven::{Ungiven, take_back, take_back_rest};
 use crate::AuthService;
 use crate::back_channel;
 use crate::clients::{Client, is_client_id};
@@ -36,6 +39,24 @@ pub struct NewGrant {
     pub refreshable: bool,
     /// In which the person has allowed it.
     pub epoch: ConsentEpoch,
+}
+
+impl NewGrant {
+    /// As it stands in SQL once it has begun.
+    pub fn begun_at(&self, now: Timestamp) -> Grant {
+        Grant {
+            id: self.id,
+            session: StoredSession(self.session),
+            user_id: self.user,
+            client_id: self.client_id.clone(),
+            scope: self.scope.clone(),
+            audiences: self.audiences.clone(),
+            claims: self.claims.clone(),
+            dpop_jkt: self.dpop_jkt.clone(),
+            created_at: now,
+            ended_at: None,
+        }
+    }
 }
 
 /// Why a grant ends before its session does.
@@ -92,20 +113,9 @@ pub fn left(service: &AuthService, client: &Client, scope: &Words, audiences: &W
 /// many makes room.
 ///
 /// # Errors
-/// 503 when something needed does not answer: then nothing was given.
+/// 503 when something needed does not answer: then nothing was given, and [`take_back`] ends what may have begun.
 pub async fn begin(service: &AuthService, new: NewGrant, by: &By) -> Result<Option<(Grant, Session)>, Problem> {
-    let grant = Grant {
-        id: new.id,
-        session: StoredSession(new.session),
-        user_id: new.user,
-        client_id: new.client_id,
-        scope: new.scope,
-        audiences: new.audiences,
-        claims: new.claims,
-        dpop_jkt: new.dpop_jkt,
-        created_at: service.clock.now(),
-        ended_at: None,
-    };
+    let grant = new.begun_at(service.clock.now());
     // The row comes first: whoever ends the session from here on finds it, and tells the client.
     grants::insert(&service.database, &grant, grant.created_at + LOOK_EVERY).await?;
     let session = if new.refreshable {

@@ -172,6 +172,9 @@ async fn finish_endings(service: Arc<AuthService>) {
         if let Err(error) = end_session::settle_rest(&service).await {
             tracing::warn!(%error, "what clients had in ended sessions is ended later");
         }
+        if let Err(problem) = grants::take_back_rest(&service).await {
+            tracing::warn!(%problem, "grants that were not given are ended later");
+        }
         if let Err(problem) = end_session::carry_out_left(&service).await {
             tracing::warn!(%problem, "ends that were asked for are carried out later");
         }

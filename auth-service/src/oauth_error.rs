@@ -50,6 +50,12 @@ impl OAuthError {
         Self::new("invalid_grant", "the grant is not valid, has expired, was used or was issued to another client")
     }
 
+    /// The code was used up, and the service failed before anything was given: to try again would be a second use.
+    pub fn code_lost() -> Self {
+        let description = "the service failed after it had used up the code, and gave nothing for it; begin again";
+        Self::new("invalid_grant", description)
+    }
+
     /// 401: the client is not known, or did not prove who it is. One text for all reasons.
     pub fn invalid_client() -> Self {
         Self::with_status(StatusCode::UNAUTHORIZED, "invalid_client", "the client could not be authenticated")

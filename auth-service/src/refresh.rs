@@ -1,8 +1,6 @@
 //! A refresh token becomes new tokens: MAC, account, rotation, in this order. So garbage never reaches the store, and a
 //! database that is away never costs a client its only token.
 
-use std::time::Duration;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,16 +10,13 @@ use shared::session::{EndReason, Rotation, Session, SessionId};
 use shared::token::PLATFORM_CLIENT;
 
 use crate::AuthService;
-use crate::end_session::{self, Standing};
+use crate::end_session::{self, Look};
 use crate::issue::{TokenResponse, issue};
 use crate::refresh_token::RefreshToken;
 use crate::self_contained;
 use crate::storage::audit::{Act, Actor, By, Entry};
 use crate::storage::grants::{self, Grant, GrantId};
 use crate::storage::users::User;
-
-/// How often an account and its session are read again that were not of one time.
-const LOOKS: usize = 3;
 
 /// Rotates the refresh token. The one before is answered with the same successor for `REFRESH_GRACE`; an older one ends
 /// the session, for a copy is in a stranger's hands.
@@ -77,11 +72,8 @@ pub async fn rotate(service: &AuthService, text: &SecretString, by: &By) -> Resu
             Rotation::Late => return Err(late()),
             Rotation::Gone => return Err(gone()),
         };
-    let user = if end_session::is_current(&user, &session) {
-        user
-    } else {
-        Box::pin(settled(service, session.id, by)).await?
-    };
+    let user =
+        if end_session::is_current(&user, &session) { user } else { Box::pin(settled(service, &session, by)).await? };
     count(outcome);
     Ok(Rotated { user, session, generation })
 }
@@ -119,31 +111,20 @@ async fn account(service: &AuthService, session: SessionId) -> Result<Option<Use
     service.users.by_id(owner).await
 }
 
-/// The account that a session belongs to after all, which did not look like it: both are read again, the account first,
-/// until they are of one time.
-async fn settled(service: &AuthService, session: SessionId, by: &By) -> Result<User, Problem> {
-    for _ in 0..LOOKS {
-        let Some(user) = account(service, session).await? else { break };
-        let session = service.sessions.load(session).await?.ok_or_else(gone)?;
-        match end_session::standing(&user, &session) {
-            Standing::Current => return Ok(user),
-            Standing::ReadTooEarly => {}
-            Standing::Unsettled => return Err(unsettled()),
-            Standing::Outdated => break,
-        }
+/// The account that a session belongs to after all, which did not look like it. Until it is known which sessions a change
+/// ends, the refresh token stays good.
+async fn settled(service: &AuthService, session: &Session, by: &By) -> Result<User, Problem> {
+    let load = async || Ok(service.sessions.load(session.id).await?);
+    match end_session::look(service, session.user, load).await? {
+        Look::Current(user, _) => Ok(user),
+        Look::Gone => Err(gone()),
+        Look::Outdated => Err(outdated(service, session.id, by).await),
     }
-    Err(outdated(service, session, by).await)
 }
 
 /// Ends the session of an account that is locked, gone, or has changed since the login.
 async fn outdated(service: &AuthService, session: SessionId, by: &By) -> Problem {
     end_session::end(service, session, EndReason::AccountChanged, by).await.map_or_else(|error| error, |_| gone())
-}
-
-/// The refresh token stays good, or its session ends with the change.
-fn unsettled() -> Problem {
-    let detail = "the account is being changed; try again in a moment";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "account_changing", detail).retry_after(Duration::from_secs(1))
 }
 
 /// No theft: the request waited while its client went on elsewhere.

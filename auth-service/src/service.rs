@@ -23,6 +23,7 @@ use crate::clients::registration::RegistrationRules;
 use crate::clients::remote_keys::RemoteKeys;
 use crate::config::{Config, SessionRules, Stores};
 use crate::end_session::{Own, Unsettled, is_followed};
+use crate::grants::Ungiven;
 use crate::known_browser::DeviceCookies;
 use crate::password::PasswordHasher;
 use crate::pruning::Retention;
@@ -80,6 +81,7 @@ pub struct AuthService {
     pub retention: Retention,
     pub back_channel: BackChannel,
     pub unsettled: Unsettled,
+    pub ungiven: Ungiven,
     pub trusted_proxies: TrustedProxies,
     pub admin_allowed_networks: Vec<IpNet>,
     pub clock: Clock,
@@ -131,6 +133,7 @@ impl AuthService {
             retention: config.retention.clone(),
             back_channel: BackChannel::new(config.back_channel.clone()),
             unsettled: Unsettled::default(),
+            ungiven: Ungiven::default(),
             trusted_proxies: config.trusted_proxies.clone(),
             admin_allowed_networks: config.admin_allowed_networks.clone(),
             clock: config.clock.clone(),

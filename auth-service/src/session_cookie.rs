@@ -9,6 +9,7 @@ use shared::problem::Problem;
 use shared::session::{EndReason, Session};
 
 use crate::AuthService;
+use crate::browser_session;
 use crate::end_session;
 use crate::epoch;
 use crate::sign_in::{self, Attempt};
@@ -55,6 +56,21 @@ async fn begin_sealed(service: &AuthService, attempt: &Attempt, sealed: &SealedC
     let session = sign_in::begin(service, &user, attempt, epoch::attribute(service, &user)).await?;
     let cookie = sealed.of(&session)?;
     Ok(SignedIn { user, session, cookie })
+}
+
+/// The cookie by which a new secret opens the session that the request came with: of the kind that it has.
+pub(crate) fn reopening(
+    service: &AuthService,
+    session: &Session,
+    secret: &str,
+    request: &HttpRequest,
+) -> Cookie<'static> {
+    let is_of_this_strategy = service.strategy.credential() == Credential::SessionCookie;
+    if is_of_this_strategy && !browser_session::has_opened(service, request, session) {
+        service.session_cookie.at(request).of(session, secret)
+    } else {
+        browser_session::opening(service, session.id, secret)
+    }
 }
 
 /// A new cookie that holds a session which has changed; none where no cookie holds one.

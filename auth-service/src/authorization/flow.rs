@@ -223,7 +223,10 @@ impl Flow {
     pub async fn end(&self, service: &AuthService, user: UserId) -> Result<bool, Problem> {
         let rest = self.ends_at.since(service.clock.now());
         let first = service.key_values.claim(&answered_key(&self.id), b"", rest, &Payer::User(user)).await?;
-        service.key_values.remove(&key(&self.id)).await?;
+        // What was done to an answered request counts no more, and expires with it.
+        if let Err(error) = service.key_values.remove(&key(&self.id)).await {
+            tracing::debug!(%error, "a request that was answered is forgotten when it expires");
+        }
         Ok(first)
     }
 

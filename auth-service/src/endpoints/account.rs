@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::answers::{BadRequest, NotFound, Throttled, Unauthorized, Unavailable, UnreadableBody};
 use super::origin::Origin;
 use crate::AuthService;
-use crate::accounts::{self, Profile};
+use crate::accounts::{self, PasswordSet, Profile};
 use crate::issue::TokenResponse;
 use crate::known_browser::KnownBrowser;
 use crate::password::{NewPassword, Password};
@@ -49,8 +49,11 @@ struct PasswordChanged {
 }
 
 /// Change the password. All other sessions end; this one stays. Under `SESSION_STRATEGY=jwt` it stays by the new tokens of the
-/// answer, under `cookie` by its new cookie: what was given before the change ends. With `JWT_DENY_LIST=off` nothing tells the
-/// services, and access tokens of other sessions are good until they expire: the answer says within how many seconds.
+/// answer; where a cookie opens or holds it, by the new cookie of the answer: what was given before the change ends. With
+/// `JWT_DENY_LIST=off` nothing tells the services, and access tokens of other sessions are good until they expire: the answer
+/// says within how many seconds. Under `hybrid`, the tokens of this session stay as they are: whoever copied its refresh token
+/// is not out by this, and is found when both use it. A client that fears a copy ends the session (`/auth/logout`) and signs
+/// in again.
 #[utoipa::path(
     tag = "account",
     security(("bearer" = [])),
@@ -59,7 +62,7 @@ struct PasswordChanged {
             ("Cache-Control" = String, description = "`no-store`"),
             ("Set-Cookie" = String, description = "The device cookie: those of before are worth nothing"))),
         (status = 204, description = "The password is changed", headers(
-            ("Set-Cookie" = String, description = "The device cookie: those of before are worth nothing; and the session's new cookie, under `SESSION_STRATEGY=cookie`"))),
+            ("Set-Cookie" = String, description = "The device cookie: those of before are worth nothing; and the session's new cookie, where it has one: the one of before is refused"))),
         (status = 403, description = "`wrong_password`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`account_changed`: by somebody else, meanwhile", body = Problem, content_type = "application/problem+json"),
         UnreadableBody, Unauthorized, NotFound, Throttled, Unavailable,
@@ -74,10 +77,15 @@ pub(super) async fn change_password(
     Json(body): Json<PasswordChange>,
 ) -> Result<HttpResponse, Problem> {
     let (current, new) = (body.current_password, body.new_password);
-    let user = accounts::change_password(&service, &caller, current, new, origin.address).await?;
+    let PasswordSet { user, secret } =
+        accounts::change_password(&service, &caller, current, new, origin.address).await?;
     let device = KnownBrowser::of(&service, &request).learns(&service, &user);
     if !self_contained::is_demanded(&service) {
-        return Ok(HttpResponse::NoContent().cookie(device).finish());
+        let mut answer = HttpResponse::NoContent();
+        if let Some(secret) = secret {
+            answer.cookie(session_cookie::reopening(&service, &caller.session, &secret, &request));
+        }
+        return Ok(answer.cookie(device).finish());
     }
     let session = self_contained::continued(&service, &caller.session, &user);
     if let Some(cookie) = session_cookie::renewed(&service, &session, &request)? {

@@ -4,20 +4,16 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use shared::authentication::{Audience, Binding, Demand, SingleSignOn};
-use shared::problem::Problem;
+use shared::authentication::SingleSignOn;
 
+use super::shown_token;
 use crate::AuthService;
 use crate::client_authentication::authenticate;
 use crate::clients::Client;
+use crate::end_session::{self, Look};
 use crate::form::Form;
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
-use crate::scopes::Words;
-use crate::{issue, refresh};
-
-/// What is demanded of a token that a client shows in a form: it may be for any service, where its user proves the key.
-pub(super) const IN_A_FORM: Demand<'static> =
-    Demand { audience: Audience::Any, scope: None, binding: Binding::CheckedElsewhere };
+use crate::refresh;
 
 /// Whether a token is good now (RFC 7662). To anybody but its client and the services that it is for, no token is.
 #[utoipa::path(
@@ -59,27 +55,13 @@ async fn access_token(
     client: &Client,
     text: &str,
 ) -> Result<Option<Value>, OAuthError> {
-    let token = match single_sign_on.verify(text, &IN_A_FORM).await {
-        Err(refusal) if refusal.is_unavailable() => return Err(Problem::from(refusal).into()),
-        Err(_) => return Ok(None),
-        Ok(token) => token,
-    };
-    // The feed may be behind; the store is not.
-    if let Some(session) = token.session()
-        && service.sessions.keeps_sessions()
-        && service.sessions.load(session).await?.is_none()
-    {
-        return Ok(None);
-    }
+    let Some(shown) = shown_token::read(service, single_sign_on, client, text).await? else { return Ok(None) };
     let Some(mut claims) = service.keys.verify_own(text, "at+jwt") else { return Ok(None) };
-    let concerns = |services: Words| services.has(&client.id);
-    if token.client_id() != client.id && !issue::audience_of(service, text).is_some_and(concerns) {
-        return Ok(None);
-    }
+    let is_bound = shown.token.bound_to().is_some();
     claims.remove("grant");
     claims.remove("attributes");
     claims.insert("active".to_owned(), true.into());
-    claims.insert("token_type".to_owned(), if token.bound_to().is_some() { "DPoP" } else { "Bearer" }.into());
+    claims.insert("token_type".to_owned(), if is_bound { "DPoP" } else { "Bearer" }.into());
     Ok(Some(Value::Object(claims)))
 }
 
@@ -87,7 +69,8 @@ async fn refresh_token(service: &AuthService, client: &Client, text: &str) -> Re
     let text = SecretString::from(text);
     let grant = refresh::grant_of(service, &text).await?.filter(|grant| grant.client_id == client.id);
     let Some(grant) = grant else { return Ok(None) };
-    let Some(session) = service.sessions.load(grant.session.0).await? else { return Ok(None) };
+    let load = async || Ok(service.sessions.load(grant.session.0).await?);
+    let Look::Current(_, session) = end_session::look(service, grant.user_id, load).await? else { return Ok(None) };
     let token = refresh::read(service, &text)?;
     let is_newest = session.clients.get(&grant.id.to_string()).is_some_and(|it| it.generation == token.generation);
     Ok(is_newest.then(|| {

@@ -14,6 +14,7 @@ mod pages;
 mod registration;
 mod revoke;
 mod sessions;
+mod shown_token;
 mod token;
 mod userinfo;
 

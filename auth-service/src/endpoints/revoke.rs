@@ -8,8 +8,8 @@ use shared::session::UserId;
 use shared::token::VerifiedToken;
 use uuid::Uuid;
 
-use super::introspect::IN_A_FORM;
 use super::origin::Origin;
+use super::shown_token::IN_A_FORM;
 use crate::AuthService;
 use crate::client_authentication::authenticate;
 use crate::clients::Client;

@@ -1,9 +1,11 @@
 //! `/oauth2/userinfo` (OpenID Connect Core, section 5.3): what an access token with the scope `openid` is told of its user.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use shared::authentication::{Principal, SingleSignOn};
 use shared::problem::Problem;
+use shared::token::PLATFORM_CLIENT;
 
 use super::answers::{BadRequest, NotAllowed, Unauthorized, Unavailable};
 use crate::AuthService;
@@ -69,9 +71,14 @@ pub(super) async fn userinfo_by_post(
 }
 
 fn missing() -> Problem {
-    use actix_web::http::{StatusCode, header::WWW_AUTHENTICATE};
     let detail = "send an access token as a Bearer token";
     Problem::new(StatusCode::UNAUTHORIZED, "authentication_required", detail).header(WWW_AUTHENTICATE, "Bearer")
+}
+
+fn of_no_client() -> Problem {
+    let detail = "the client that the access token was issued to is not there any more";
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", detail)
+        .header(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
 }
 
 async fn tell(service: &AuthService, principal: &Principal) -> Result<HttpResponse, Problem> {
@@ -82,6 +89,9 @@ async fn tell(service: &AuthService, principal: &Principal) -> Result<HttpRespon
         None => None,
     };
     let client = clients::find(service, &principal.client_id).await?;
+    if client.is_none() && principal.client_id != PLATFORM_CLIENT {
+        return Err(of_no_client());
+    }
     let of_token: Words = principal.scope.iter().map(String::as_str).collect();
     // A client that may have less by now is told less.
     let scope = client.as_ref().map_or_else(Words::default, |client| client.still_has(&of_token));

@@ -221,9 +221,20 @@ pub async fn position(database: &Database) -> Result<(i64, i64), sqlx::Error> {
 /// # Errors
 /// The database does not answer.
 pub async fn has_session(database: &Database, session: SessionId) -> Result<bool, sqlx::Error> {
+    has_any(database, [Ended::Session(session); 3]).await
+}
+
+/// Whether any of these was ended or taken back before its time.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn has_any(database: &Database, of: [Ended; 3]) -> Result<bool, sqlx::Error> {
+    let [one, two, three] = of.map(|what| what.to_string());
     let found: Option<(i64,)> = on_database!(database, |pool| {
-        sqlx::query_as("SELECT number FROM endings WHERE what = $1")
-            .bind(Ended::Session(session).to_string())
+        sqlx::query_as("SELECT number FROM endings WHERE what IN ($1, $2, $3) LIMIT 1")
+            .bind(one)
+            .bind(two)
+            .bind(three)
             .fetch_optional(pool)
             .await
     })?;

@@ -217,7 +217,11 @@ async fn hv1_the_session_that_changed_its_password_goes_on_at_its_node() {
     let (here, there) =
         (Held::at(&nodes[0], &held.email, PASSWORD).await, Held::at(&nodes[1], &held.email, PASSWORD).await);
     let body = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
-    assert_eq!(held.send(&nodes[0], Method::POST, "/auth/password", Some(body)).await.status, 204);
+    let changed = held.send(&nodes[0], Method::POST, "/auth/password", Some(body)).await;
+    assert_eq!(changed.status, 204, "{}", changed.text);
+    let cookie = changed.headers[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    held.is_over(&nodes[0], "the cookie of before").await;
+    let held = Held { cookie: Some(cookie), ..held };
     here.is_over(&nodes[0], "another session at the node").await;
     there.is_over(&nodes[1], "a session at the other node").await;
     assert!(held.is_taken(&nodes[0]).await);

@@ -28,7 +28,7 @@ on_both! {
     what_the_published_keys_signed_opens_nothing_beside_a_shared_secret with super::sharing_a_secret,
 }
 
-fn untold(config: &mut Config) {
+pub(crate) fn untold(config: &mut Config) {
     jwt(config, DenyListMode::Off);
 }
 

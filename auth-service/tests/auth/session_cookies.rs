@@ -37,7 +37,7 @@ on_both! {
 }
 
 /// Sessions in the memory of one process, or in Redis.
-fn by_cookies(config: &mut Config) {
+pub(crate) fn by_cookies(config: &mut Config) {
     config.strategy = match config.stores {
         Stores::Embedded(_) => Strategy::Sticky,
         Stores::Redis(_) => Strategy::Redis,
@@ -298,7 +298,10 @@ async fn a_new_password_needs_a_recent_login_and_ends_the_other_sessions(app: Ap
     let again = Browser::signed_in(&app, &browser.email, PASSWORD).await;
     let answer = change(&again).await;
     assert_eq!(answer.status, 204, "{}", answer.text);
-    assert!(again.is_signed_in().await);
+    let new = set_cookie(&answer).split(';').next().unwrap().to_owned();
+    assert!(new.starts_with(&format!("SESSIONID={}.", again.session)), "{new}");
+    assert!(!again.is_signed_in().await, "by the cookie of before, which somebody may have copied");
+    assert!(Browser { cookie: new, ..again }.is_signed_in().await, "the session goes on");
     assert!(!browser.is_signed_in().await && !other.is_signed_in().await);
 }
 

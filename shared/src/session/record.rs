@@ -260,6 +260,11 @@ impl Session {
         verify_slices_are_equal(hash.as_bytes(), hash_of(secret).as_bytes()).is_ok()
     }
 
+    /// Whether a cookie opens it.
+    pub fn has_cookie(&self) -> bool {
+        self.attributes.contains_key(COOKIE_HASH)
+    }
+
     /// Whether it is time to write down that it was seen: a write for each request would cost more than it tells.
     pub fn touch_is_due(&self, now: Timestamp) -> bool {
         now.since(self.last_seen_at) >= self.idle / 30
@@ -297,7 +302,8 @@ mod tests {
         };
         let opened = session([cookie_attribute("secret")].into());
         assert!(opened.is_opened_by("secret") && !opened.is_opened_by("Secret") && !opened.is_opened_by(""));
-        assert!(!session(Attributes::new()).is_opened_by(""), "it has no cookie");
+        let without = session(Attributes::new());
+        assert!(!without.is_opened_by("") && !without.has_cookie() && opened.has_cookie());
         let again = now + Duration::from_secs(5);
         assert_eq!(opened.auth_time(), now);
         assert_eq!(session([authenticated_again(again)].into()).auth_time(), again);

@@ -28,7 +28,6 @@ use crate::id_token;
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 use crate::storage::audit::{Actor, By};
-use crate::storage::grants::GrantId;
 
 /// Ask for an authorization code (RFC 6749, section 4.1.1; OpenID Connect Core, section 3.1.2.1). A person's browser is
 /// sent here, and from here to sign in, to consent, or back with a code.
@@ -137,7 +136,10 @@ async fn dispatch(
     let present = Present::find(service, http, &client).await?;
     let step = next(&client, &request, progress, present.as_ref());
     match (step, present) {
-        (Step::Answer, Some(present)) => give_code(service, origin, http, &request, present).await,
+        (Step::Answer, Some(present)) => {
+            let code = write_code(service, origin, &request, present).await?;
+            answer::give(service, http, &request.to, &code)
+        }
         (step, _) if request.prompt.none => {
             let locales = request.ui_locales.as_deref();
             answer::refuse_unasked(service, http, &client, &to, locales, &unattended(step))
@@ -172,10 +174,14 @@ async fn go_on(
     let progress = flow.progress(present.as_ref().map(|present| (&present.session.user, &present.epoch)));
     match (next(client, request, progress, present.as_ref()), present) {
         (Step::Answer, Some(present)) => {
-            if !flow.end(service, present.session.user.id).await? {
+            // The code comes first: a request is not used up by one that cannot be written. One too many reaches nobody.
+            let user = present.session.user.id;
+            let code = write_code(service, origin, request, present).await?;
+            if !flow.end(service, user).await? {
+                codes::forget(service, &code).await;
                 return Err(Problem::bad_request("flow_over", "this sign-in has been answered already"));
             }
-            give_code(service, origin, http, request, present).await
+            answer::give(service, http, &request.to, &code)
         }
         (step, _) => Ok(to_page(step, &flow.id).finish()),
     }
@@ -248,17 +254,15 @@ fn to_page(step: Step, flow: &str) -> HttpResponseBuilder {
     answer
 }
 
-async fn give_code(
+async fn write_code(
     service: &AuthService,
     origin: &Origin,
-    http: &HttpRequest,
     request: &AuthorizationRequest,
     Present { session, epoch, .. }: Present,
-) -> Result<HttpResponse, Problem> {
+) -> Result<String, Problem> {
     let by = By { actor: Actor::User(session.user.id), ..origin.anonymous() };
     let auth_time: Timestamp = session.session.auth_time();
     let code = Code {
-        grant: GrantId::random(),
         session: session.session.id,
         user: session.user.id,
         client_id: request.to.client_id.clone(),
@@ -273,8 +277,7 @@ async fn give_code(
         epoch,
     };
     tracing::debug!(client = code.client_id, user = ?by.actor, "an authorization code");
-    let text = codes::write(service, &code).await?;
-    answer::give(service, http, &request.to, &text)
+    codes::write(service, &code).await
 }
 
 /// The client of that id, for the person to see or not.

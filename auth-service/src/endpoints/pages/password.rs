@@ -14,6 +14,7 @@ use super::member::Member;
 use super::texts::AuthTexts;
 use crate::AuthService;
 use crate::accounts;
+use crate::browser_session;
 use crate::endpoints::origin::Origin;
 use crate::known_browser::KnownBrowser;
 use crate::password::{NewPassword, Password};
@@ -85,12 +86,15 @@ pub(in crate::endpoints) async fn submit(
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
     };
     let by = origin.of_user(user.id);
-    let changed = match accounts::set_own_password(&service, user.clone(), session.id, current, new, &by).await {
+    let changed = match accounts::set_own_password(&service, user.clone(), &session, current, new, &by).await {
         Ok(changed) => changed,
         Err(problem) => return again.refuse(&page, problem),
     };
     let mut answer = page.see_other("/account/password?done=changed");
-    let device = KnownBrowser::of(&service, &http).learns(&service, &changed);
-    answer.add_cookie(&device).map_err(Problem::internal)?;
+    let opening = changed.secret.map(|secret| browser_session::opening(&service, session.id, &secret));
+    let device = KnownBrowser::of(&service, &http).learns(&service, &changed.user);
+    for cookie in opening.into_iter().chain([device]) {
+        answer.add_cookie(&cookie).map_err(Problem::internal)?;
+    }
     Ok(answer)
 }

@@ -1,6 +1,7 @@
 //! `grant_type=authorization_code` (RFC 6749, section 4.1.3).
 
-use super::{NewTokens, TokenRequest, give};
+use super::TokenRequest;
+use super::given::{NewTokens, NotGiven, give};
 use crate::authorization::request;
 use crate::codes::{self, Presented};
 use crate::issue::ClientTokens;
@@ -25,9 +26,9 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     // What cannot be given is refused before the code is used up.
     let audiences = request::narrowed(form, &code.audiences)?;
     let bound_to = request.bind(code.dpop_jkt.as_deref(), Payer::User(code.user)).await?;
-    codes::use_up(service, text, &code, by).await?;
+    let grant = codes::use_up(service, text, &code, by).await?;
     let new = NewTokens {
-        grant: code.grant,
+        grant,
         session: code.session,
         user: code.user,
         audiences,
@@ -38,5 +39,9 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         bound_to,
         epoch: code.epoch,
     };
-    give(request, new).await
+    let given = give(request, new, async || codes::give_back(service, text, grant).await).await;
+    if !given.as_ref().is_err_and(NotGiven::is_as_before) {
+        codes::forget(service, text).await;
+    }
+    given.map_err(|why| why.or(OAuthError::code_lost))
 }

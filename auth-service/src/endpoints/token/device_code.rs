@@ -1,20 +1,22 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628, section 3.4).
 
-use super::{NewTokens, TokenRequest, give};
+use super::TokenRequest;
+use super::given::{NewTokens, give};
 use crate::authorization::claims::RequestedClaims;
 use crate::device_grant;
 use crate::issue::ClientTokens;
 use crate::oauth_error::OAuthError;
 use crate::small_values::Payer;
+use crate::storage::grants::GrantId;
 
 pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens, OAuthError> {
     let TokenRequest { service, client, form, .. } = request;
     let device_code = form.required("device_code")?;
     let allowed = device_grant::poll(service, client, device_code).await?;
     let bound_to = request.bind(None, Payer::User(allowed.user)).await?;
-    device_grant::use_up(service, device_code).await?;
+    let used_up = device_grant::use_up(service, device_code).await?;
     let new = NewTokens {
-        grant: allowed.grant,
+        grant: GrantId::random(),
         session: allowed.session,
         user: allowed.user,
         audiences: allowed.audiences.clone(),
@@ -25,5 +27,6 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         bound_to,
         epoch: allowed.epoch,
     };
-    give(request, new).await
+    let give_back = async || device_grant::give_back(service, device_code, used_up).await.map(|()| true);
+    give(request, new, give_back).await.map_err(|why| why.or(device_grant::over))
 }

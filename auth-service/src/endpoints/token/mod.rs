@@ -4,6 +4,7 @@
 mod authorization_code;
 mod client_credentials;
 mod device_code;
+mod given;
 mod proof;
 mod refresh_token;
 mod token_exchange;
@@ -12,9 +13,6 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 
 use shared::authentication::SingleSignOn;
-use shared::problem::Problem;
-use shared::session::{SessionId, UserId};
-use shared::token::Thumbprint;
 use shared::token::dpop::Proof;
 
 use super::origin::Origin;
@@ -22,17 +20,13 @@ use crate::AuthService;
 use crate::authorization::claims::RequestedClaims;
 use crate::client_authentication::authenticate;
 use crate::clients::{Client, GrantType};
-use crate::consent_epoch::ConsentEpoch;
 use crate::form::Form;
-use crate::grants::{self, NewGrant};
 use crate::id_token::{self, NewIdToken};
-use crate::issue::{self, ClientTokens, ToClient};
+use crate::issue::{ClientTokens, ToClient};
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
-use crate::scopes::{OPENID, Words};
+use crate::scopes::OPENID;
 use crate::small_values::Payer;
 use crate::storage::audit::By;
-use crate::storage::grants::GrantId;
-use crate::{codes, end_session};
 
 /// A request for tokens whose client is known and may use the grant.
 struct TokenRequest<'a> {
@@ -88,58 +82,6 @@ pub(super) async fn token(
         GrantType::TokenExchange => token_exchange::exchange(&request).await?,
     };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(tokens))
-}
-
-/// What a person has allowed a client, and that it is about to be given.
-struct NewTokens {
-    grant: GrantId,
-    session: SessionId,
-    user: UserId,
-    scope: Words,
-    granted_audiences: Words,
-    /// Those of them that this token is for.
-    audiences: Words,
-    nonce: Option<String>,
-    claims: RequestedClaims,
-    /// The key that the tokens are bound to.
-    bound_to: Option<Thumbprint>,
-    /// In which the person has allowed it.
-    epoch: ConsentEpoch,
-}
-
-/// Begins the grant, and gives what comes with it: no more than the client may have by now.
-async fn give(request: &TokenRequest<'_>, new: NewTokens) -> Result<ClientTokens, OAuthError> {
-    let (TokenRequest { service, client, by, .. }, bound_to) = (request, new.bound_to);
-    let left = grants::left(service, client, &new.scope, &new.granted_audiences);
-    let (scope, granted_audiences) = left.ok_or_else(OAuthError::invalid_grant)?;
-    let audiences = new.audiences.within(&granted_audiences);
-    let claims = new.claims.left(&client.words(), &new.scope, &scope);
-    let user = service.users.by_id(new.user).await?.ok_or_else(OAuthError::invalid_grant)?;
-    let refreshable = client.allows_grant(GrantType::RefreshToken);
-    let grant = NewGrant {
-        id: new.grant,
-        session: new.session,
-        user: new.user,
-        client_id: client.id.clone(),
-        scope: scope.clone(),
-        audiences: granted_audiences,
-        claims: serde_json::to_string(&claims).map_err(Problem::internal)?,
-        // A confidential client's refresh token is bound to the client's own proof (RFC 9449, section 5).
-        dpop_jkt: bound_to.filter(|_| client.is_public()).map(|key| key.to_string()),
-        refreshable,
-        epoch: new.epoch,
-    };
-    let begun = grants::begin(service, grant, by).await?;
-    let (grant, session) = begun.ok_or_else(OAuthError::invalid_grant)?;
-    // A session of an account that has changed since is about to end, if it has not yet.
-    if !end_session::is_current(&user, &session) || codes::is_betrayed(service, grant.id).await? {
-        grants::end(service, &grant, grants::EndOfGrant::NotGiven, by).await?;
-        return Err(OAuthError::invalid_grant());
-    }
-    let (audiences, scope) = (&audiences, &scope);
-    let to = ToClient { user: &user, session: &session, grant: &grant, audiences, scope, bound_to };
-    let tokens = issue::to_client(service, &to, refreshable.then_some(1))?;
-    with_id_token(service, client, &to, tokens, new.nonce.as_deref(), &claims)
 }
 
 /// Adds the ID token that an OpenID scope comes with.

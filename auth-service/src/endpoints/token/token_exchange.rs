@@ -1,21 +1,20 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693): a service that was called by a user calls
 //! another in the user's name, with a token that is for that one alone and that names who acts.
 
-use shared::problem::Problem;
+use std::sync::Arc;
+
 use shared::session::Session;
 use shared::token::{Actor, Subject, UserToken, VerifiedToken};
 
-use super::super::introspect::IN_A_FORM;
+use super::super::shown_token::{self, Shown};
 use super::TokenRequest;
-use crate::AuthService;
 use crate::authorization::request;
 use crate::clients::Client;
-use crate::end_session;
 use crate::issue::{self, ClientTokens, OnBehalf};
 use crate::oauth_error::OAuthError;
 use crate::scopes::Words;
 use crate::small_values::Payer;
-use crate::storage::endings;
+use crate::storage::users::User;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -25,12 +24,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
         return Err(OAuthError::new("unauthorized_client", "a public client cannot exchange tokens"));
     }
     refuse_other_kinds(request)?;
-    let subject = subject_token(request).await?;
-    let session = session(service, &subject).await?.ok_or_else(OAuthError::invalid_grant)?;
-    let user = service.users.by_id(subject.user).await?.ok_or_else(OAuthError::invalid_grant)?;
-    if !end_session::is_current(&user, &session) {
-        return Err(OAuthError::invalid_grant());
-    }
+    let (subject, user, session) = subject_token(request).await?;
     let scope = scope(request, &subject)?;
     let audiences = request::read_targets(form, &scope, &service.api_scopes, service.own_audience())?;
     let actor = actor(client, &subject)?;
@@ -38,15 +32,6 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     let on_behalf =
         OnBehalf { client_id: &client.id, user: &user, session: &session, subject: &subject, actor, bound_to };
     Ok(issue::on_behalf(service, &on_behalf, &audiences, &scope)?)
-}
-
-/// The user's session, as the store knows it; where nobody keeps sessions, as the token tells, unless it was ended.
-async fn session(service: &AuthService, subject: &UserToken) -> Result<Option<Session>, Problem> {
-    if service.sessions.keeps_sessions() {
-        return Ok(service.sessions.load(subject.session).await?);
-    }
-    let has_ended = endings::has_session(&service.database, subject.session).await?;
-    Ok((!has_ended).then(|| subject.as_session()))
 }
 
 /// Only access tokens are taken, and given; the one who acts is the client itself.
@@ -64,21 +49,15 @@ fn refuse_other_kinds(request: &TokenRequest<'_>) -> Result<(), OAuthError> {
     Ok(())
 }
 
-/// The user's token, where it was issued to this client or is for the service that this client is.
-async fn subject_token(request: &TokenRequest<'_>) -> Result<std::sync::Arc<UserToken>, OAuthError> {
-    let text = request.form.required("subject_token")?;
-    let token = match request.single_sign_on.verify(text, &IN_A_FORM).await {
-        Ok(VerifiedToken::User(token)) => token,
-        Err(refusal) if refusal.is_unavailable() => return Err(Problem::from(refusal).into()),
-        Ok(VerifiedToken::Client(_)) | Err(_) => return Err(OAuthError::invalid_grant()),
-    };
-    let client = &request.client;
-    if token.client_id != client.id
-        && !issue::audience_of(request.service, text).is_some_and(|services| services.has(&client.id))
-    {
-        return Err(OAuthError::invalid_grant());
+/// The user's token, and whom it speaks for. A client's own stands for no user.
+async fn subject_token(request: &TokenRequest<'_>) -> Result<(Arc<UserToken>, User, Session), OAuthError> {
+    let TokenRequest { service, single_sign_on, client, form, .. } = request;
+    match shown_token::read(service, single_sign_on, client, form.required("subject_token")?).await? {
+        Some(Shown { token: VerifiedToken::User(token), speaks_for: Some((user, session)) }) => {
+            Ok((token, user, session))
+        }
+        _ => Err(OAuthError::invalid_grant()),
     }
-    Ok(token)
 }
 
 /// The client acts now, before it whoever did; a chain that no service would read is not made longer.
