@@ -88,18 +88,20 @@ enum Reason {
     EpochRevoked,
     Expired,
     Unsigned,
+    TooLong,
     Forgotten,
     OtherScope,
     BoundToKey,
 }
 
-const REASONS: [Reason; 9] = [
+const REASONS: [Reason; 10] = [
     Reason::SessionEnded,
     Reason::TokenRevoked,
     Reason::GrantRevoked,
     Reason::EpochRevoked,
     Reason::Expired,
     Reason::Unsigned,
+    Reason::TooLong,
     Reason::Forgotten,
     Reason::OtherScope,
     Reason::BoundToKey,
@@ -147,6 +149,11 @@ async fn hv4_every_path_refuses_a_token_for_every_reason() {
                 good
             }
             Reason::Unsigned => Key::ed("2026-11").token(&claims),
+            // More than 8 KiB.
+            Reason::TooLong => {
+                claims["padding"] = json!("x".repeat(7_000));
+                service.key.token(&claims)
+            }
             Reason::Forgotten => {
                 claims["auth_time"] = json!(claims["auth_time"].as_i64().unwrap() - 3600);
                 service.key.token(&claims)
