@@ -37,6 +37,8 @@ struct Lanes {
     calls: JoinSet<()>,
     /// Whom each call tells, and whether that client has registered itself.
     told: HashMap<task::Id, (String, bool)>,
+    /// The client that was told last.
+    last: String,
 }
 
 impl Lanes {
@@ -48,7 +50,16 @@ impl Lanes {
         lane.saturating_sub(of_client).min(lanes.saturating_sub(of_its_kind))
     }
 
+    /// Clients in the order of their ids, beginning after the one that was told last: where lanes are scarce, slow clients take
+    /// turns with the others.
+    fn in_turn(&self, mut clients: Vec<(String, bool)>) -> Vec<(String, bool)> {
+        let next = clients.iter().position(|(client, _)| *client > self.last).unwrap_or_default();
+        clients.rotate_left(next);
+        clients
+    }
+
     fn begin(&mut self, client: String, own_claim: bool, call: impl Future<Output = ()> + Send + 'static) {
+        self.last.clone_from(&client);
         let id = self.calls.spawn(call).id();
         self.told.insert(id, (client, own_claim));
     }
@@ -92,7 +103,8 @@ async fn measure_queue(service: &AuthService) {
 async fn begin_what_is_due(service: &Arc<AuthService>, lanes: &mut Lanes) -> Result<(), sqlx::Error> {
     let now = service.clock.now();
     let until = now + service.back_channel.rules.patience + LEASE_MARGIN;
-    for (client, own_claim) in outbox::clients_to_tell(&service.database, now).await? {
+    let to_tell = outbox::clients_to_tell(&service.database, now).await?;
+    for (client, own_claim) in lanes.in_turn(to_tell.into_iter().collect()) {
         let free = lanes.free(&client, own_claim);
         if free == 0 {
             continue;
@@ -192,5 +204,21 @@ async fn tell(service: &AuthService, delivery: &Delivery) -> Outcome {
         Err(error) if error.is_timeout() => Outcome::Failed("timeout".to_owned()),
         Err(error) if error.is_connect() => Outcome::Failed("connect".to_owned()),
         Err(_) => Outcome::Failed("transport".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_take_turns_whichever_was_told_last() {
+        let clients = || ["a", "b", "c"].map(|id| (id.to_owned(), true)).to_vec();
+        let order = |last: &str| {
+            let lanes = Lanes { last: last.to_owned(), ..Lanes::default() };
+            lanes.in_turn(clients()).into_iter().map(|(id, _)| id).collect::<String>()
+        };
+        assert_eq!([order(""), order("a"), order("b"), order("bb"), order("c")], ["abc", "bca", "cab", "cab", "abc"]);
+        assert!(Lanes::default().in_turn(Vec::new()).is_empty());
     }
 }

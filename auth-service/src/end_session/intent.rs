@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use shared::clock::Timestamp;
 use shared::problem::Problem;
-use shared::session::{EndReason, SessionId, UserId};
+use shared::session::{EndReason, SessionId, StoreUnavailable, UserId};
 use tokio::time::timeout;
 
 use super::has_sessions_elsewhere;
@@ -12,7 +13,7 @@ use super::own::Noted;
 use super::settling::{Word, settle};
 use crate::AuthService;
 use crate::storage::audit::By;
-use crate::storage::endings::{self, Ended, NewEnding};
+use crate::storage::endings::{self, Ended, Ending, NewEnding};
 
 /// How long an end waits for the database: it is not held back by one that is away.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -60,28 +61,32 @@ pub(super) async fn intend(
 /// # Errors
 /// Something needed does not answer; the next call goes on.
 pub async fn carry_out_left(service: &AuthService) -> Result<(), Problem> {
-    let now = service.clock.now();
-    let mut failure = None;
-    for ending in endings::unsettled(&service.database, now - LEFT, BATCH).await? {
-        let Ended::Session(id) = ending.what else { continue };
-        // One partition of a cluster that is away does not hold up the others.
-        let ended = match service.sessions.end(id, ending.reason).await {
-            Ok(ended) => ended,
-            Err(error) => {
-                failure = Some(error);
-                continue;
-            }
-        };
-        if ended.is_none() && has_sessions_elsewhere(service) {
-            if now.since(ending.ended_at) > OF_NO_NODE {
-                settle(service, &[id], Word::none(ending.reason)).await;
-            }
-            continue;
+    let (now, mut from, mut failure) = (service.clock.now(), 0, None);
+    loop {
+        let (page, next) = endings::unsettled(&service.database, from, now - LEFT, BATCH).await?;
+        for ending in &page {
+            // One partition of a cluster that is away does not hold up the others, however many wait for it.
+            failure = carry_out(service, ending, now).await.err().or(failure);
         }
-        let user = ended.map(|session| session.user).or(ending.user);
-        settle(service, &[id], Word::of_session(user, ending.reason, &ending.by)).await;
+        match next {
+            Some(next) => from = next,
+            None => return failure.map_or(Ok(()), |error| Err(error.into())),
+        }
     }
-    failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+async fn carry_out(service: &AuthService, ending: &Ending, now: Timestamp) -> Result<(), StoreUnavailable> {
+    let Ended::Session(id) = ending.what else { return Ok(()) };
+    let ended = service.sessions.end(id, ending.reason).await?;
+    if ended.is_none() && has_sessions_elsewhere(service) {
+        if now.since(ending.ended_at) > OF_NO_NODE {
+            settle(service, &[id], Word::none(ending.reason)).await;
+        }
+        return Ok(());
+    }
+    let user = ended.map(|session| session.user).or(ending.user);
+    settle(service, &[id], Word::of_session(user, ending.reason, &ending.by)).await;
+    Ok(())
 }
 
 /// Takes back one access token, or all of a grant, and remembers it.

@@ -166,23 +166,25 @@ pub async fn settle(transaction: &mut Transaction, what: Ended, now: Timestamp) 
     Ok(row.and_then(Row::read))
 }
 
-/// Endings that were begun before `before` and not settled: the oldest first.
+/// A page of endings, and the number to go on from; none after the last page.
+pub type Page = (Vec<Ending>, Option<i64>);
+
+/// The endings after a number that were begun before `before` and are not settled, in their order.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn unsettled(database: &Database, before: Timestamp, limit: i64) -> Result<Vec<Ending>, sqlx::Error> {
+pub async fn unsettled(database: &Database, number: i64, before: Timestamp, limit: i64) -> Result<Page, sqlx::Error> {
     let rows: Vec<Row> = on_database!(database, |pool| {
-        sqlx::query_as(select!("WHERE settled_at IS NULL AND ended_at < $1 ORDER BY ended_at LIMIT $2"))
+        sqlx::query_as(select!("WHERE settled_at IS NULL AND number > $1 AND ended_at < $2 ORDER BY number LIMIT $3"))
+            .bind(number)
             .bind(before)
             .bind(limit)
             .fetch_all(pool)
             .await
     })?;
-    Ok(rows.into_iter().filter_map(Row::read).collect())
+    let next = rows.last().map(|row| row.number);
+    Ok((rows.into_iter().filter_map(Row::read).collect(), next))
 }
-
-/// A page of endings, and the number to go on from; none after the last page.
-pub type Page = (Vec<Ending>, Option<i64>);
 
 /// The endings after a number that were begun at `since` or later, in their order.
 ///
