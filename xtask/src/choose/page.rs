@@ -62,7 +62,7 @@ fn questions(figures: &Figures) -> String {
          processor spends {} µs, {} µs and {} µs on a read. While Redis was away, `redis` served {} sessions and `hybrid` {}. \
          [At two nodes](strategies.md#at-two-nodes), [what is lost](strategies.md#what-is-lost)\n\
          5. **Must an end be seen within a second?** `sticky` {}, `replicated` {}, `redis` {}, `jwt + feed` {}, `hybrid` {}; \
-         `jwt` {}. `cookie` ends all of a user's sessions or none. [Who can do what](strategies.md#who-can-do-what)\n\
+         `jwt` {}. `jwt` and `cookie` end one session by its own sign-out alone, or all of a user's. [Who can do what](strategies.md#who-can-do-what)\n\
          6. **What must a session outlive?** When one of two nodes died, `sticky` lost {}, the others none; when all nodes \
          restarted, `sticky` lost {} and `replicated` {}, the others none. A Redis without persistence took {} sessions of \
          `redis` and {} of `hybrid` along: let it write to its disk. [What is lost](strategies.md#what-is-lost)\n\
@@ -101,7 +101,7 @@ fn order(figures: &Figures) -> String {
     for name in IN_ORDER.into_iter().filter(|name| known(name, figures).is_some()) {
         let (gains, gives_up) = match name {
             "sticky" => ("no store, all of the administration", "a node's sessions with the node"),
-            "cookie" => ("no store, any node", "lists, single ends; 4 KB"),
+            "cookie" => ("no store, any node", "lists, the end of one session by another; 4 KB"),
             "jwt" => ("no store, any node, any client", "every end before it expires, lists"),
             "replicated" => {
                 ("no store, any node, all of the administration", "five nodes at most; all restart: all lost")
