@@ -54,7 +54,7 @@ on_both_databases! {
     a_ring_ends_and_is_distrusted_alone,
     a_key_is_resealed_once,
     an_entry_comes_back_as_it_was,
-    refusals_of_one_kind_from_one_network_count_in_one_entry_and_none_is_lost,
+    refusals_of_one_kind_from_one_site_count_in_one_entry_and_none_is_lost,
     each_kind_of_entry_is_forgotten_in_its_time_and_in_batches,
     a_withdrawn_key_is_forgotten_unless_it_is_the_newest_of_its_ring,
     what_is_rolled_back_was_never_written,
@@ -350,24 +350,24 @@ async fn an_entry_comes_back_as_it_was(database: Database) {
     );
 }
 
-async fn refusals_of_one_kind_from_one_network_count_in_one_entry_and_none_is_lost(database: Database) {
+async fn refusals_of_one_kind_from_one_site_count_in_one_entry_and_none_is_lost(database: Database) {
     const HOUR: i64 = 3_600_000_000;
     let ada = UserId::random();
     let at = |micros: i64| Timestamp::from_micros(1_000 * HOUR + micros);
-    // Fifty at once, out of order, from one IPv6 network.
+    // Fifty at once, out of order, from the networks of one IPv6 site.
     join_all((0..50_i64).map(|number| {
-        let refused = refusal(&format!("2001:db8:1:2::{number}"), None, "unknown_account");
+        let refused = refusal(&format!("2001:db8:1:{number}::1"), None, "unknown_account");
         let database = &database;
         async move { audit::write(database, at(number), &refused).await.unwrap() }
     }))
     .await;
     let [counted] = audit::page(&database, None, None, 9).await.unwrap().try_into().unwrap();
     assert_eq!((counted.count, counted.last_at), (50, at(49)));
-    assert!(counted.at <= counted.last_at && counted.address.unwrap().starts_with("2001:db8:1:2::"));
+    assert!(counted.at <= counted.last_at && counted.address.unwrap().starts_with("2001:db8:1:"));
 
     // Another network, another kind, another account, another hour: an entry each.
     for (address, subject, why, when) in [
-        ("2001:db8:1:3::1", None, "unknown_account", at(0)),
+        ("2001:db8:2:2::1", None, "unknown_account", at(0)),
         ("2001:db8:1:2::1", None, "throttled", at(0)),
         ("2001:db8:1:2::1", Some(ada), "unknown_account", at(0)),
         ("2001:db8:1:2::1", None, "unknown_account", at(HOUR)),
