@@ -7,7 +7,7 @@ use actix_web::cookie::Cookie;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::test::TestRequest;
 use shared::authentication::{Audience, CookieKeys, Demand, Refusal, SealedCookie, SessionCookie, SingleSignOn};
-use shared::session::{EndReason, SessionStore as _, UserId};
+use shared::session::{EndReason, Session, SessionStore as _, UserId, epoch_attribute};
 use shared::token::TokenError;
 
 use crate::rig::{Service, eventually};
@@ -140,4 +140,28 @@ async fn hf1_a_sealed_cookie_opens_nothing_before_the_feed_has_been_read() {
     service.store.bring_back();
     eventually("the feed is read", async || sign_on.missing().is_empty()).await;
     assert!(sign_on.by_cookie(&request).await.unwrap().is_some());
+}
+
+#[actix_web::test]
+async fn hv3_a_session_whose_end_was_told_is_refused_though_the_store_still_has_it() {
+    const EPOCH: u128 = 0x99;
+    let service = Service::start().await;
+    let user = UserId::random();
+    let (attribute, secret) = SessionCookie::secret();
+    let (session, other) = (service.session(user).await, service.session(user).await);
+    let epoch = epoch_attribute(EPOCH);
+    for (session, attributes) in [(&session, vec![attribute.clone(), epoch]), (&other, vec![attribute])] {
+        let changes: Vec<_> = attributes.into_iter().map(|(name, value)| (name, Some(value))).collect();
+        service.store.write(session.id, &changes, None).await.unwrap();
+    }
+    let sign_on = SingleSignOn::join(service.by_session_cookie());
+    let is_taken = async |session: &Session| {
+        let cookie = SessionCookie::default().of(session, &secret);
+        let presented = Cookie::new(cookie.name().to_owned(), cookie.value().to_owned());
+        sign_on.by_cookie(&TestRequest::get().cookie(presented).to_http_request()).await.unwrap().is_some()
+    };
+    assert!(is_taken(&session).await && is_taken(&other).await);
+    service.store.revoke_token(user, EPOCH).await.unwrap();
+    eventually("the end is heard", async || !is_taken(&session).await).await;
+    assert!(service.store.load(session.id).await.unwrap().is_some() && is_taken(&other).await);
 }

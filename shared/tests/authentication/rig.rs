@@ -406,6 +406,12 @@ impl Service {
         service
     }
 
+    /// How a service joins that shares this one's store and keys, by a cookie that leads to a session in the store.
+    pub(crate) fn by_session_cookie(&self) -> SingleSignOnConfig {
+        let strategy = Strategy::parse("redis").unwrap();
+        SingleSignOnConfig { strategy, ..config(&self.key_server, self.store.clone(), &self.clock) }
+    }
+
     /// How a service joins that shares this one's store and keys, by a session that is sealed into a cookie.
     pub(crate) fn by_sealed_cookie(&self, cookie: SealedCookie) -> SingleSignOnConfig {
         SingleSignOnConfig {
