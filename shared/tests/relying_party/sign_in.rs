@@ -71,6 +71,18 @@ async fn sign_ins_that_are_never_finished_do_not_pile_up() {
     assert_eq!(browser.open(&last).await.status, 303);
 }
 
+#[actix_web::test]
+async fn hl10_images_begin_no_sign_in_and_drop_none_that_is_under_way() {
+    let service = Service::start().await;
+    let browser = service.browser();
+    let begun = browser.callback_of(&service.provider, "/login?return_to=/mine").await;
+    for _ in 0..10 {
+        let image = browser.send(browser.get("/login").header("sec-fetch-dest", "image")).await;
+        assert_eq!((image.status, &image.json()["code"]), (403, &json!("not_a_page")));
+    }
+    assert_eq!(browser.open(&begun).await.location(), "/mine");
+}
+
 /// That nobody was signed in, and that it is the visitor's fault.
 fn assert_refused(what: &str, answer: &Answer) {
     assert_eq!(answer.status, 400, "{what}: {}", answer.body);
