@@ -200,7 +200,7 @@ pub async fn of_caller(service: &AuthService, caller: &ConfirmedPrincipal) -> Re
 #[derive(Debug)]
 pub struct PasswordSet {
     pub user: User,
-    /// What opens that session from now on, where a cookie does: whoever copied the one of before is out.
+    /// What opens that session from now on, where a cookie does: a copy of the one before opens it no more.
     pub secret: Option<String>,
 }
 
@@ -221,7 +221,7 @@ pub async fn change_password(
     set_own_password(service, user, &caller.session, current, new, &by).await
 }
 
-/// As [`change_password`], for whoever is known to be that user in the session `here`, which goes on.
+/// As [`change_password`], for a caller who is known to be that user in the session `here`, which goes on.
 ///
 /// # Errors
 /// As [`change_password`].

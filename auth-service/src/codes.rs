@@ -123,7 +123,7 @@ pub async fn use_up(service: &AuthService, text: &str, code: &Code, by: &By) -> 
     if first { Ok(grant) } else { Err(refuse_unknown(service, text, by).await) }
 }
 
-/// Forgets what a code stood for that is used up, or that nobody was told.
+/// Forgets what a code stood for that is used up, or that was told to no client.
 pub async fn forget(service: &AuthService, text: &str) {
     // It opens nothing any more, and expires within a minute.
     if let Err(error) = service.key_values.remove(&code_key(text)).await {

@@ -383,7 +383,7 @@ mod tests {
     fn a_client_with_other_keys_looks_the_same_and_with_anything_else_does_not() {
         let read = |changes| Metadata::read(with(changes), Registrar::Administrator).expect("good");
         let plain = read(json!({}));
-        assert_eq!(plain.looks(), plain.clone().looks());
+        assert_eq!(read(json!({})).looks(), plain.looks());
         let keys = json!({"jwks_uri": "https://shop.example/jwks", "contacts": ["ops"]});
         assert_eq!(read(keys).looks(), plain.looks());
         for change in [

@@ -51,8 +51,8 @@ struct PasswordChanged {
 /// Change the password. All other sessions end; this one stays. Under `SESSION_STRATEGY=jwt` it stays by the new tokens of the
 /// answer; where a cookie opens or holds it, by the new cookie of the answer: what was given before the change ends. With
 /// `JWT_DENY_LIST=off` nothing tells the services, and access tokens of other sessions are good until they expire: the answer
-/// says within how many seconds. Under `hybrid`, the tokens of this session stay as they are: whoever copied its refresh token
-/// is not out by this, and is found when both use it. A client that fears a copy ends the session (`/auth/logout`) and signs
+/// says within how many seconds. Under `hybrid`, the tokens of this session stay as they are: a copy of its refresh token
+/// stays good by this, and is found when both are used. A client that fears a copy ends the session (`/auth/logout`) and signs
 /// in again.
 #[utoipa::path(
     tag = "account",

@@ -72,7 +72,7 @@ async fn is_taken_back(service: &AuthService, token: &VerifiedToken) -> Result<b
     endings::has_any(&service.database, [itself, grant, session]).await
 }
 
-/// The user's session, as the store knows it; where nobody keeps sessions, as the token tells.
+/// The user's session, as the store knows it; where no store keeps sessions, as the token tells.
 async fn session(service: &AuthService, token: &UserToken) -> Result<Option<Session>, Problem> {
     if service.sessions.keeps_sessions() {
         return Ok(service.sessions.load(token.session).await?);

@@ -1,4 +1,4 @@
-//! Grants that were begun and not given, for the service failed in between: nobody holds their tokens, so they end. What is
+//! Grants that were begun and not given, for the service failed in between: no client holds their tokens, so they end. What is
 //! needed for that may be away: then they end as soon as it is back.
 
 use std::collections::VecDeque;

@@ -174,7 +174,7 @@ async fn go_on(
     let progress = flow.progress(present.as_ref().map(|present| (&present.session.user, &present.epoch)));
     match (next(client, request, progress, present.as_ref()), present) {
         (Step::Answer, Some(present)) => {
-            // The code comes first: a request is not used up by one that cannot be written. One too many reaches nobody.
+            // The code comes first: a request is not used up by one that cannot be written. One too many reaches no client.
             let user = present.session.user.id;
             let code = write_code(service, origin, request, present).await?;
             if !flow.end(service, user).await? {

@@ -1,5 +1,5 @@
 //! What a person has allowed, and a client has used up a code for, becomes tokens; or goes back where the service fails before
-//! that is certain. Nothing stays open whose tokens nobody holds.
+//! that is certain. Nothing stays open whose tokens no client holds.
 
 use shared::problem::Problem;
 use shared::session::{SessionId, UserId};

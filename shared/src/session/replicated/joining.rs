@@ -37,7 +37,7 @@ pub(super) async fn keep_up(node: Arc<Node>, seeds: Seeds) {
 
 /// Takes over what the others have changed while this process stood still.
 ///
-/// Gossip, which has heard of nobody meanwhile, may take the others for dead: one that hears of none waits as long as one that
+/// Gossip, which has heard of no node meanwhile, may take the others for dead: one that hears of none waits as long as one that
 /// begins a cluster.
 async fn catch_up(node: &Node, seeds: &Seeds) {
     let woke = Instant::now();
