@@ -10,6 +10,8 @@ use e2e::process::{Process, free_port, mortal, wait_until};
 use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_all-in-one");
@@ -315,6 +317,30 @@ fn a_key_for_attributes_in_redis_is_refused_where_no_session_is_there() {
         assert!(!succeeded && message.is_some_and(|line| line.contains(why)), "{why:?} in {said}");
         assert!(!said.contains(key.1) && !said.contains("c2hvcnQ="), "{said}");
     }
+}
+
+#[tokio::test]
+async fn malformed_requests_leave_no_line_in_the_log() {
+    let newcomer = Newcomer::arrives();
+    let running = newcomer.starts().await;
+    let before = running.logged();
+    assert!(before.contains("INFO"), "what is worth a line is logged: {before}");
+    for port in newcomer.ports {
+        for head in
+            ["GET / HTTP/1.1\r\nno colon\r\n\r\n", "\u{1}\r\n\r\n", "GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n"]
+        {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+            stream.write_all(head.as_bytes()).await.expect("it reads");
+            let mut answer = String::new();
+            tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer))
+                .await
+                .expect("in time")
+                .expect("it closes");
+            assert!(answer.starts_with("HTTP/1.1 400"), "{head:?}: {answer}");
+        }
+    }
+    assert_eq!(running.logged(), before);
+    running.stops(Signal::TERM);
 }
 
 #[tokio::test]

@@ -273,8 +273,9 @@ pub async fn set_own_password(
 /// A user wants to be called otherwise.
 ///
 /// # Errors
-/// 404; 503 when something needed does not answer.
+/// 404; 429; 503 when something needed does not answer.
 pub async fn rename(service: &AuthService, user: UserId, name: &DisplayName, by: &By) -> Result<User, Problem> {
+    service.throttle.own_change(&user.0.to_string()).await??;
     let mut transaction = service.database.begin().await?;
     let renamed = users::set_display_name(&mut transaction, user, &name.0).await?;
     let renamed = renamed.ok_or_else(|| Problem::not_found("account"))?;

@@ -321,6 +321,11 @@ fn read_throttle_limits(settings: &mut Settings) -> ThrottleLimits {
             "100",
             "clients that try to register themselves per address and window",
         ),
+        changes_per_owner: settings.or(
+            "CHANGES_PER_OWNER",
+            "100",
+            "changes of its own entry by an account or a registered client, per window",
+        ),
         window: settings.or("LOGIN_ATTEMPTS_WINDOW", "15m", "the window of these"),
     };
     if limits.attempts_per_account_overall < limits.attempts_per_account {

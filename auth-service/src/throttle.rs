@@ -24,6 +24,7 @@ pub struct ThrottleLimits {
     pub registrations_per_address: u64,
     pub client_failures: u64,
     pub client_registrations_per_address: u64,
+    pub changes_per_owner: u64,
     pub window: Duration,
 }
 
@@ -196,6 +197,14 @@ impl Throttle {
     ) -> Result<Result<(), Throttled>, StoreUnavailable> {
         let most = self.limits.client_registrations_per_address;
         self.count_all(&from_network("register-client-address", "", &Network::of(address), most)).await
+    }
+
+    /// Counts a change that an account or a client makes to its own entry: each is a row of the audit.
+    ///
+    /// # Errors
+    /// Nothing can be counted: nothing may be changed.
+    pub async fn own_change(&self, owner: &str) -> Result<Result<(), Throttled>, StoreUnavailable> {
+        self.count(&Key::new("own-change", owner.as_bytes()), self.limits.changes_per_owner).await
     }
 
     /// Counts under each in turn. What one refuses leaves those before it as they were.

@@ -13,7 +13,7 @@ use shared::session::SessionStore;
 use url::Url;
 
 use crate::payment::PaymentProcessor;
-use crate::rules::unpaid::UnpaidLimit;
+use crate::rules::order_limits::OrderLimits;
 
 /// What [`start`](crate::start) needs.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct Config {
     /// How long a placed order can be paid; afterwards it is cancelled.
     pub payment_deadline: Duration,
     /// How many orders of a user may be unpaid at once.
-    pub unpaid_limit: UnpaidLimit,
+    pub limits: OrderLimits,
     /// How long an order is kept that was cancelled and never paid.
     pub cancelled_kept: Duration,
     /// Who takes the money; `None` is the [`TestPaymentProcessor`](crate::payment::TestPaymentProcessor).
@@ -74,7 +74,7 @@ impl Config {
                 "30m",
                 "how long a placed order can be paid; afterwards it is cancelled and its stock is free again",
             ),
-            unpaid_limit: unpaid_limit(settings),
+            limits: order_limits(settings),
             cancelled_kept: settings.positive(
                 "CANCELLED_ORDER_RETENTION",
                 "90d",
@@ -109,13 +109,22 @@ fn checkout_secret(settings: &mut Settings) -> SecretString {
     secret
 }
 
-fn unpaid_limit(settings: &mut Settings) -> UnpaidLimit {
-    let meaning = "how many orders of one user may be unpaid at once";
-    let most = settings.or("MAX_UNPAID_ORDERS", "3", meaning);
-    if most == 0 {
-        settings.mistake("MAX_UNPAID_ORDERS: expected at least 1: with none, nobody can order");
+fn order_limits(settings: &mut Settings) -> OrderLimits {
+    let mut limit = |name, default, meaning| {
+        let most = settings.or(name, default, meaning);
+        if most == 0 {
+            settings.mistake(format!("{name}: expected at least 1: with none, there are no orders"));
+        }
+        most
+    };
+    OrderLimits {
+        unpaid: limit("MAX_UNPAID_ORDERS", "3", "how many orders of one user may be unpaid at once"),
+        abandoned: limit(
+            "MAX_ABANDONED_ORDERS",
+            "100",
+            "how many orders of one user may fail, or be cancelled and never paid, in a day",
+        ),
     }
-    UnpaidLimit(most)
 }
 
 #[cfg(test)]
@@ -154,7 +163,7 @@ mod tests {
         assert_eq!(config.server.address.to_string(), "127.0.0.1:8083");
         assert_eq!(config.cart_url.as_str(), "http://localhost:8082/");
         assert_eq!(config.payment_deadline, Duration::from_secs(30 * 60));
-        assert_eq!(config.unpaid_limit, UnpaidLimit(3));
+        assert_eq!(config.limits, OrderLimits { unpaid: 3, abandoned: 100 });
         assert_eq!(config.single_sign_on.jwks_url.as_str(), "http://localhost:8081/.well-known/jwks.json");
         assert_eq!(config.single_sign_on.step_up_after, Duration::from_secs(15 * 60));
         assert!(!described.contains(SECRET), "{described}");
@@ -175,6 +184,7 @@ mod tests {
             ("PAYMENT_DEADLINE", "0s"),
             ("MAX_UNPAID_ORDERS", "0"),
             ("MAX_UNPAID_ORDERS", "-1"),
+            ("MAX_ABANDONED_ORDERS", "0"),
         ] {
             let (_, finished, _) = read(&[(name, value)]);
             assert!(finished.is_err_and(|text| text.contains(&format!("{name}: "))), "{name}={value} was taken");

@@ -5,7 +5,17 @@ use shared::telemetry::Metric;
 pub(crate) const METRICS: &[Metric] = &[
     Metric::counter("roam_orders_total", "Attempts to order, by what became of them.").by(
         "outcome",
-        &["placed", "refused", "too_many_unpaid", "expired", "abandoned", "unavailable", "cancelled", "overdue"],
+        &[
+            "placed",
+            "refused",
+            "too_many_unpaid",
+            "too_many_abandoned",
+            "expired",
+            "abandoned",
+            "unavailable",
+            "cancelled",
+            "overdue",
+        ],
     ),
     Metric::counter("roam_payments_total", "Payments, by what became of them.")
         .by("outcome", &["paid", "declined", "unavailable", "refunded"]),

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::endpoints::endpoints;
 use crate::measures::METRICS;
 use crate::payment::{PaymentProcessor, TestPaymentProcessor};
-use crate::rules::unpaid::UnpaidLimit;
+use crate::rules::order_limits::OrderLimits;
 use crate::storage::MIGRATIONS;
 
 /// What every act works with. A copy works on the same orders.
@@ -30,7 +30,7 @@ pub struct OrderService {
     pub(crate) clock: Clock,
     /// How long a placed order can be paid.
     pub(crate) payment_deadline: Duration,
-    pub(crate) unpaid_limit: UnpaidLimit,
+    pub(crate) limits: OrderLimits,
     pub(crate) cancelled_kept: Duration,
 }
 
@@ -49,7 +49,7 @@ impl OrderService {
             cart: CartClient::new(config.cart_url.clone(), &config.checkout_secret)?,
             payments: config.payments.clone().unwrap_or_else(own),
             payment_deadline: config.payment_deadline,
-            unpaid_limit: config.unpaid_limit,
+            limits: config.limits,
             clock,
             database,
             cancelled_kept: config.cancelled_kept,

@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Timestamp};
 
-/// The shortest pause that counts: 1.5 seconds. A thread that only waits for a core of a busy machine is back before, and
-/// after a shorter pause the read of the feed that was under way goes on in milliseconds.
-pub const SHORTEST: Duration = Duration::from_millis(1_500);
+/// The shortest pause that counts: 1 second, within which an end is promised to be seen. A thread that only waits for a core
+/// of a busy machine is back before, and after a shorter pause the read of the feed that was under way goes on in
+/// milliseconds.
+pub const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How often the thread looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -148,7 +149,7 @@ mod tests {
             pauses.look_at(number * LOOK_MICROS, began + LOOK * u32::try_from(number).expect("a small number"));
         }
         assert_eq!(pauses.0.count.load(Ordering::Acquire), 0);
-        let (late, wall) = (39 * LOOK_MICROS + 1_500_000, began + LOOK * 39 + SHORTEST);
+        let (late, wall) = (39 * LOOK_MICROS + 1_000_000, began + LOOK * 39 + SHORTEST);
         pauses.look_at(late, wall);
         assert_eq!(pauses.0.count.load(Ordering::Acquire), 1);
         pauses.look_at(late + LOOK_MICROS, wall + LOOK);

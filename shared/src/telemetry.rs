@@ -28,8 +28,9 @@ pub use self::sampling::Sampling;
 use crate::calls::{self, TRACES};
 use crate::config::{Setting, Settings};
 
-/// What is logged where `LOG_FILTER` says nothing: not what libraries tell of each of their steps.
-pub const DEFAULT_FILTER: &str = "info,actix_server=warn,batch_aint_one=warn";
+/// The filter without a `LOG_FILTER`. It leaves out the steps of libraries, and the errors of actix' dispatcher: it writes one
+/// for each malformed request, and an anonymous caller sends as many as it likes.
+pub const DEFAULT_FILTER: &str = "info,actix_server=warn,actix_http::h1::dispatcher=off,batch_aint_one=warn";
 /// How often the samples of histograms are taken in: whoever never asks for metrics must not pay for them with memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 

@@ -231,6 +231,7 @@ pub async fn replace(
             return Err(InvalidMetadata::at("client_secret", "a client does not choose its secret").into());
         }
     }
+    service.throttle.own_change(client_id).await?.map_err(Problem::from)?;
     let metadata = read(service, members).await?;
     let now = service.clock.now();
     let mut transaction = service.database.begin().await?;

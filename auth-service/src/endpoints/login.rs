@@ -155,8 +155,8 @@ struct RefreshBody {
     refresh_token: SecretString,
 }
 
-/// Exchange a refresh token for new tokens. It is used up by this; a repetition within ten seconds gets the same
-/// successor again, a later one ends the session.
+/// Exchange a refresh token for new tokens. It is used up by this. A repetition within ten seconds gets the same
+/// successor again, as long as that was not used itself; any other repetition ends the session.
 #[utoipa::path(
     tag = "login",
     responses(

@@ -22,7 +22,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
-use crate::document_server::DocumentServer;
+use crate::document_server::{DocumentServer, NEVER};
 use crate::harness::{App, on_both};
 
 const ISSUER: &str = "http://localhost:8081";
@@ -43,6 +43,7 @@ on_both! {
     every_other_assertion_is_refused,
     one_of_many_equal_assertions_is_taken,
     keys_are_read_where_they_are_published_rarely_and_again_when_they_change,
+    an_unknown_key_id_holds_up_no_assertion_with_a_known_one,
     keys_that_cannot_be_read_prove_nothing,
 }
 
@@ -504,21 +505,54 @@ async fn keys_are_read_where_they_are_published_rarely_and_again_when_they_chang
     assert_eq!(server.reads(), 1, "one read serves all who wait");
 
     server.serve(200, json!({"keys": [new.public("n")]}));
-    for _ in 0..50 {
-        assert!(try_with(&app, by(&new, "n")).await.is_err());
-    }
-    assert_eq!(server.reads(), 1, "unknown ids make no more reads than the cool-down allows");
-    app.clock.advance(Duration::from_secs(31));
-    assert!(try_with(&app, by(&new, "n")).await.is_ok());
+    app.clock.advance(Duration::from_secs(2));
+    assert!(try_with(&app, by(&new, "n")).await.is_ok(), "a client signs with the key that it has just published");
     assert_eq!(server.reads(), 2);
+    for _ in 0..50 {
+        app.clock.advance(Duration::from_millis(500));
+        assert!(try_with(&app, by(&old, "unknown")).await.is_err());
+    }
+    assert!(server.reads() <= 7, "unknown ids make few reads: {}", server.reads());
+    let reads = server.reads();
     assert!(try_with(&app, by(&old, "k")).await.is_err(), "what is no longer published proves nothing");
 
     server.serve(500, "");
     app.clock.advance(Duration::from_secs(601));
     assert!(try_with(&app, by(&new, "n")).await.is_ok(), "the last good keys stay for a while");
-    assert_eq!(server.reads(), 3);
+    assert_eq!(server.reads(), reads + 1);
     app.clock.advance(Duration::from_secs(3600));
     assert!(try_with(&app, by(&new, "n")).await.is_err(), "but not for ever");
+}
+
+/// HB6
+async fn an_unknown_key_id_holds_up_no_assertion_with_a_known_one(app: App) {
+    let pair = Pair::ed();
+    let server = DocumentServer::start(json!({"keys": [pair.public("k")]})).await;
+    let (id, _) =
+        client(&app, json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": server.url()})).await;
+    let with = |kid: &str| {
+        let header = json!({"alg": "EdDSA", "kid": kid});
+        try_with(&app, asserted(&pair.assertion(&header, &good_claims(&app, &id))))
+    };
+    assert!(with("k").await.is_ok());
+    server.serve(NEVER, "");
+    app.clock.advance(Duration::from_secs(31));
+    let mut waits = Box::pin(with("unknown"));
+    let reads = async {
+        while server.reads() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = &mut waits => panic!("there is no answer yet"),
+        () = reads => {}
+    }
+    tokio::select! {
+        biased;
+        good = with("k") => assert!(good.is_ok()),
+        _ = &mut waits => panic!("the good one waited for the other"),
+    }
+    assert!(waits.await.is_err());
 }
 
 async fn keys_that_cannot_be_read_prove_nothing(app: App) {

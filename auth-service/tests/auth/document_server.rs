@@ -7,6 +7,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+/// The status of an answer that never comes.
+pub(crate) const NEVER: u16 = 0;
+
 /// Serves one document, and counts how often it is read.
 pub(crate) struct DocumentServer {
     url: String,
@@ -34,6 +37,9 @@ impl DocumentServer {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let (status, body) = served.lock().unwrap().clone();
                 let _ = stream.read(&mut [0; 4096]).await;
+                if status == NEVER {
+                    std::future::pending::<()>().await;
+                }
                 let head = format!(
                     "HTTP/1.1 {status} x\r\nLocation: /elsewhere\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     body.len()

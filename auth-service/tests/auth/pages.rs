@@ -20,6 +20,7 @@ on_both! {
     every_page_protects_itself_whatever_its_status,
     every_page_speaks_both_languages,
     a_display_name_is_shown_as_text,
+    ht5_a_display_name_is_changed_so_often_and_no_more with |config| config.throttle.changes_per_owner = 2,
     a_sign_in_leads_to_no_other_site,
     c12_a_planted_session_is_not_taken_over,
     hl2_a_planted_session_beside_the_victims_own_speaks_for_nobody,
@@ -380,6 +381,18 @@ async fn a_display_name_is_shown_as_text(app: App) {
     let begun = client.begin(&[]).go(&app, &mut browser).await;
     let consent = browser.open(&app, goes_to(&begun)).await;
     assert!(!consent.text.contains("<b>Bank") && consent.text.contains("&#60;b&#62;Bank"), "{}", consent.text);
+}
+
+async fn ht5_a_display_name_is_changed_so_often_and_no_more(app: App) {
+    let (mut browser, person) = signed_in(&app).await;
+    for (name, status) in [("One", 303), ("Two", 303), ("Three", 429), ("Four", 429)] {
+        let answer = browser.fill(&app, "/account", &[("display_name", name)]).await;
+        assert_eq!(answer.status, status, "{name}");
+        assert_eq!(answer.headers.contains_key("retry-after"), status == 429);
+    }
+    assert_eq!(app.service.users.by_id(person.id).await.unwrap().unwrap().display_name, "Two");
+    let (mut other, _) = signed_in(&app).await;
+    assert_eq!(other.fill(&app, "/account", &[("display_name", "One")]).await.status, 303, "each has its own");
 }
 
 /// E9

@@ -40,6 +40,10 @@ on_both! {
         config.throttle.client_registrations_per_address = 2;
         config.throttle.client_failures = 2;
     },
+    ht5_a_client_changes_its_registration_so_often_and_no_more with |config| {
+        super::on(config);
+        config.throttle.changes_per_owner = 2;
+    },
     what_is_registered_is_in_the_audit_and_no_secret_is with super::on,
 }
 
@@ -343,6 +347,25 @@ async fn of_many_changes_with_one_token_one_is_made(app: App) {
         crate::harness::all((0..8).map(|_| manage(&app, Method::PUT, &client, token, Some(body.clone())))).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
     assert!(answers.iter().all(|answer| [200, 401].contains(&answer.status)));
+}
+
+async fn ht5_a_client_changes_its_registration_so_often_and_no_more(app: App) {
+    let client = registered(&app, json!({"redirect_uris": [REDIRECT]})).await;
+    let body = json!({"client_id": client["client_id"], "redirect_uris": [REDIRECT]});
+    let mut token = text(&client, "registration_access_token").to_owned();
+    for _ in 0..2 {
+        let changed = manage(&app, Method::PUT, &client, &token, Some(body.clone())).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        token = text(&changed.body, "registration_access_token").to_owned();
+    }
+    let refused = manage(&app, Method::PUT, &client, &token, Some(body.clone())).await;
+    assert_eq!(refused.status, 429, "{}", refused.text);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(manage(&app, Method::GET, &client, &token, None).await.status, 200, "its token is not used up");
+    let other = registered(&app, json!({"redirect_uris": [REDIRECT]})).await;
+    let body = json!({"client_id": other["client_id"], "redirect_uris": [REDIRECT]});
+    let token = text(&other, "registration_access_token");
+    assert_eq!(manage(&app, Method::PUT, &other, token, Some(body)).await.status, 200, "each has its own");
 }
 
 async fn b25_so_many_clients_and_no_more(app: App) {

@@ -17,6 +17,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("REGISTRATIONS_PER_ADDRESS", "1000000"),
     ("MAX_SESSIONS_PER_USER", "100000"),
     ("MAX_UNPAID_ORDERS", "1000000"),
+    ("MAX_ABANDONED_ORDERS", "1000000"),
     ("PAYMENT_DEADLINE", "1d"),
     ("STEP_UP_AFTER", "1d"),
     // A refresh whose answer was lost is repeated for longer than an outage lasts, on a loaded machine too.

@@ -55,6 +55,7 @@ async fn ho1_while_the_disk_is_full_each_service_answers_503_and_then_goes_on_wi
         ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
         ("MAX_SESSIONS_PER_USER", "1000"),
         ("MAX_UNPAID_ORDERS", "1000"),
+        ("MAX_ABANDONED_ORDERS", "1000"),
     ])
     .await;
     let (ada, product) = (world.platform.customer().await, world.product(5).await);

@@ -22,6 +22,7 @@ pub(crate) const NO_THROTTLE: [(&str, &str); 4] = [
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
     ("REGISTRATIONS_PER_ADDRESS", "100000"),
     ("MAX_UNPAID_ORDERS", "100000"),
+    ("MAX_ABANDONED_ORDERS", "100000"),
 ];
 
 /// What the clients ask for.

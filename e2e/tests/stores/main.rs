@@ -10,6 +10,7 @@ const NO_THROTTLE: [(&str, &str); 4] = [
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
     ("REGISTRATIONS_PER_ADDRESS", "100000"),
     ("MAX_UNPAID_ORDERS", "100000"),
+    ("MAX_ABANDONED_ORDERS", "100000"),
 ];
 
 /// How long an outage may take on a loaded machine. The servers are told to give the other one up after a second.

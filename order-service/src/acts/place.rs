@@ -14,6 +14,7 @@ use crate::cart::{Authorization, CartError};
 use crate::rules::idempotency_key::IdempotencyKey;
 use crate::rules::lines::{Reservation, Seen};
 use crate::rules::order::Order;
+use crate::rules::order_limits::Exceeded;
 use crate::rules::order_status::{OrderStatus, Step};
 use crate::rules::recovery::{LEASE, PLACING_PATIENCE};
 use crate::rules::request::OrderRequest;
@@ -25,6 +26,9 @@ const PATIENCE: Duration = LEASE.saturating_add(Duration::from_secs(2));
 const FIRST_LOOK: Duration = Duration::from_millis(15);
 const LAST_LOOK: Duration = Duration::from_millis(200);
 
+/// After a refusal for abandoned orders: they count for a day, and each drops out by itself.
+const ABANDONED_PAUSE: Duration = Duration::from_secs(3_600);
+
 const REPEAT: &str = "the order is not placed yet; repeat the request with the same Idempotency-Key";
 
 impl OrderService {
@@ -35,7 +39,7 @@ impl OrderService {
     ///
     /// # Errors
     /// 409 `idempotency_key_reused` for the same key with another request, `too_many_unpaid_orders`, `cart_empty`, `cart_changed`,
-    /// `insufficient_stock`, `checkout_expired`; 503 while the cart service does not answer: the same key then goes on where it stopped.
+    /// `insufficient_stock`, `checkout_expired`; 429 `too_many_abandoned_orders`; 503 while the cart service does not answer: the same key then goes on where it stopped.
     pub async fn place(
         &self,
         user: UserId,
@@ -50,7 +54,7 @@ impl OrderService {
                 match self.begin(user, key, request).await? {
                     Begun::New(order) => return self.drive(*order, authorization, seen).await,
                     Begun::KeyTaken => continue,
-                    Begun::TooManyUnpaid => return Err(self.too_many_unpaid()),
+                    Begun::Refused(exceeded) => return Err(self.too_many(exceeded)),
                 }
             };
             if order.request_hash != request.hash() {
@@ -63,7 +67,7 @@ impl OrderService {
             match self.resume(&order).await? {
                 Resumed::Leased => return self.drive(order, authorization, seen).await,
                 Resumed::Busy => {}
-                Resumed::TooManyUnpaid => return Err(self.too_many_unpaid()),
+                Resumed::Refused(exceeded) => return Err(self.too_many(exceeded)),
             }
             if started.elapsed() > PATIENCE {
                 return Err(unavailable("another request with the same key is at work", REPEAT));
@@ -84,25 +88,36 @@ impl OrderService {
             leased_until: self.lease(),
             next_attempt_at: created_at + PLACING_PATIENCE,
         };
-        Ok(attempts::begin(&self.database, &new, self.unpaid_limit).await?)
+        Ok(attempts::begin(&self.database, &new, self.limits).await?)
     }
 
     async fn resume(&self, order: &Order) -> Result<Resumed, Problem> {
         let (now, lease) = (self.clock.now(), self.lease());
         if order.status == OrderStatus::Placing {
-            return Ok(attempts::resume(&self.database, order, now, lease, self.unpaid_limit).await?);
+            return Ok(attempts::resume(&self.database, order, now, lease, self.limits).await?);
         }
         // What is held for it counts already.
         let taken = orders::take_lease(&self.database, order, now, lease).await?;
         Ok(if taken { Resumed::Leased } else { Resumed::Busy })
     }
 
-    fn too_many_unpaid(&self) -> Problem {
-        count_order("too_many_unpaid");
-        let most = self.unpaid_limit.0;
-        let detail =
-            format!("at most {most} of your orders may be unpaid: pay one or cancel one, then repeat this request");
-        Problem::conflict("too_many_unpaid_orders", detail)
+    fn too_many(&self, exceeded: Exceeded) -> Problem {
+        match exceeded {
+            Exceeded::Unpaid => {
+                count_order("too_many_unpaid");
+                let most = self.limits.unpaid;
+                let detail = format!(
+                    "at most {most} of your orders may be unpaid: pay one or cancel one, then repeat this request"
+                );
+                Problem::conflict("too_many_unpaid_orders", detail)
+            }
+            Exceeded::Abandoned => {
+                count_order("too_many_abandoned");
+                let most = self.limits.abandoned;
+                let detail = format!("{most} of your orders of the last day came to nothing; order again tomorrow");
+                Problem::too_many_requests("too_many_abandoned_orders", detail, ABANDONED_PAUSE)
+            }
+        }
     }
 
     /// Goes on from wherever an attempt stands. The lease is the caller's.

@@ -37,6 +37,10 @@ use crate::storage;
         (status = 409, description = "The key was used with another body (`idempotency_key_reused`), the caller \
             has too many orders that are not paid (`too_many_unpaid_orders`), or the cart is not as it must be (`cart_empty`, `insufficient_stock`, `total_too_large`, `checkout_expired`, `cart_refused`).",
             body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many of the caller's orders of the last day failed, or were cancelled and never paid \
+            (`too_many_abandoned_orders`); `Retry-After` says when to try again.",
+            body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds."))),
         BodyRefusals,
     )
 )]

@@ -1,4 +1,4 @@
-//! Attempts to place an order, and how many of a user's may be unpaid. What is counted and what is written is one step: a
+//! Attempts to place an order, and how many of a user's may be unpaid or come to nothing. What is counted and what is written is one step: a
 //! user's attempts take turns.
 
 use shared::clock::Timestamp;
@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::row::{Row, columns};
 use crate::rules::idempotency_key::IdempotencyKey;
 use crate::rules::order::Order;
+use crate::rules::order_limits::{ABANDONED_WITHIN, Counted, Exceeded, OrderLimits};
 use crate::rules::request::OrderRequest;
-use crate::rules::unpaid::{Unpaid, UnpaidLimit};
 
 /// An attempt to place an order, before anything is asked of the cart service.
 #[derive(Debug)]
@@ -34,17 +34,18 @@ pub enum Begun {
     New(Box<Order>),
     /// The user has used the key before.
     KeyTaken,
-    TooManyUnpaid,
+    Refused(Exceeded),
 }
 
-/// Records an attempt, where the user's key is free and the limit allows another.
-pub async fn begin(database: &Database, new: &NewOrder<'_>, limit: UnpaidLimit) -> Result<Begun, Error> {
+/// Records an attempt, where the user's key is free and the limits allow another.
+pub async fn begin(database: &Database, new: &NewOrder<'_>, limits: OrderLimits) -> Result<Begun, Error> {
     let mut transaction = database.begin().await?;
     transaction.take_turn(new.user.0).await?;
-    if !limit.allows_another(count(&mut transaction, new.user, new.id, new.created_at).await?) {
-        // A repeat is no further order, and is answered whatever the limit is.
+    let counted = count(&mut transaction, new.user, new.id, new.created_at).await?;
+    if let Err(exceeded) = limits.allow_another(counted) {
+        // A repeat is no further order, and is answered whatever the limits are.
         let is_repeat = is_taken(&mut transaction, new).await?;
-        return Ok(if is_repeat { Begun::KeyTaken } else { Begun::TooManyUnpaid });
+        return Ok(if is_repeat { Begun::KeyTaken } else { Begun::Refused(exceeded) });
     }
     let Some(order) = insert(&mut transaction, new).await? else { return Ok(Begun::KeyTaken) };
     transaction.commit().await?;
@@ -95,23 +96,23 @@ pub enum Resumed {
     Leased,
     /// Another has it, or it has moved on.
     Busy,
-    TooManyUnpaid,
+    Refused(Exceeded),
 }
 
-/// Takes an attempt that was given up half-way, where the limit allows another order.
+/// Takes an attempt that was given up half-way, where as many orders may be unpaid.
 pub async fn resume(
     database: &Database,
     order: &Order,
     now: Timestamp,
     until: Timestamp,
-    limit: UnpaidLimit,
+    limits: OrderLimits,
 ) -> Result<Resumed, Error> {
     let mut transaction = database.begin().await?;
     transaction.take_turn(order.user.0).await?;
     let mut others = count(&mut transaction, order.user, order.id, now).await?;
-    others.given_up = 0;
-    if !limit.allows_another(others) {
-        return Ok(Resumed::TooManyUnpaid);
+    (others.given_up, others.abandoned) = (0, 0);
+    if let Err(exceeded) = limits.allow_another(others) {
+        return Ok(Resumed::Refused(exceeded));
     }
     let taken = in_transaction!(&mut transaction, |connection| {
         sqlx::query("UPDATE orders SET leased_until = $4 WHERE id = $1 AND status = $2 AND leased_until <= $3")
@@ -127,18 +128,21 @@ pub async fn resume(
     Ok(if taken == 1 { Resumed::Leased } else { Resumed::Busy })
 }
 
-/// A user's orders that are not paid, but for one.
-async fn count(transaction: &mut Transaction, user: UserId, but_for: Uuid, now: Timestamp) -> Result<Unpaid, Error> {
-    let (orders, all): (i64, i64) = in_transaction!(transaction, |connection| {
+/// A user's orders that are not paid or came to nothing, but for one.
+async fn count(transaction: &mut Transaction, user: UserId, but_for: Uuid, now: Timestamp) -> Result<Counted, Error> {
+    let (unpaid, all, abandoned): (i64, i64, i64) = in_transaction!(transaction, |connection| {
         sqlx::query_as(
-            "SELECT COALESCE(SUM(CASE WHEN status <> 'placing' OR leased_until > $3 THEN 1 ELSE 0 END), 0), COUNT(*) \
+            "SELECT COALESCE(SUM(CASE WHEN status <> 'placing' OR leased_until > $3 THEN 1 ELSE 0 END), 0), COUNT(*), \
+                 (SELECT COUNT(*) FROM orders WHERE user_id = $1 AND created_at > $4 AND paid_at IS NULL \
+                  AND status IN ('cancelling', 'cancelled', 'failed')) \
              FROM orders WHERE user_id = $1 AND id <> $2 AND status IN ('placing', 'reserved', 'placed', 'paying')",
         )
         .bind(user)
         .bind(but_for)
         .bind(now)
+        .bind(now - ABANDONED_WITHIN)
         .fetch_one(connection)
         .await
     })?;
-    Ok(Unpaid { orders, given_up: all - orders })
+    Ok(Counted { unpaid, given_up: all - unpaid, abandoned })
 }

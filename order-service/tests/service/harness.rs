@@ -104,6 +104,7 @@ impl World {
             ("COOKIE_KEY", COOKIE_KEY),
             // Most tests order more than they pay.
             ("MAX_UNPAID_ORDERS", "1000"),
+            ("MAX_ABANDONED_ORDERS", "1000"),
         ];
         let given = given.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut settings = Settings::from_pairs(given);

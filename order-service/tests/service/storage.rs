@@ -7,10 +7,10 @@ use order_service::rules::cursor::OrderCursor;
 use order_service::rules::lines::Reservation;
 use order_service::rules::money::Money;
 use order_service::rules::order::Order;
+use order_service::rules::order_limits::{Exceeded, OrderLimits};
 use order_service::rules::order_status::{OrderStatus, Step};
 use order_service::rules::payment_method::PaymentMethod;
 use order_service::rules::request::OrderRequest;
-use order_service::rules::unpaid::UnpaidLimit;
 use order_service::storage::attempts::{self, Begun, NewOrder, Resumed};
 use order_service::storage::{MIGRATIONS, charges, orders};
 use serde_json::json;
@@ -96,10 +96,10 @@ impl Tables {
             leased_until: created_at,
             next_attempt_at: created_at + Duration::from_secs(100),
         };
-        match attempts::begin(&self.database, &new, UnpaidLimit(1_000)).await.unwrap() {
+        match attempts::begin(&self.database, &new, OrderLimits { unpaid: 1_000, abandoned: 1_000 }).await.unwrap() {
             Begun::New(order) => Some(*order),
             Begun::KeyTaken => None,
-            Begun::TooManyUnpaid => panic!("the limit is not reached"),
+            Begun::Refused(_) => panic!("no limit is reached"),
         }
     }
 
@@ -143,7 +143,8 @@ async fn an_attempt_is_recorded_once_for_a_key(tables: Tables) {
 }
 
 async fn ho3_of_many_attempts_at_once_as_many_are_recorded_as_may_be_unpaid(tables: Tables) {
-    let (ada, request, limit) = (UserId::random(), OrderRequest::default(), UnpaidLimit(3));
+    let (ada, request, limit) =
+        (UserId::random(), OrderRequest::default(), OrderLimits { unpaid: 3, abandoned: 1_000 });
     let begin = |name: String| {
         let database = tables.database.clone();
         let request = request.clone();
@@ -158,7 +159,7 @@ async fn ho3_of_many_attempts_at_once_as_many_are_recorded_as_may_be_unpaid(tabl
     let tries = join_all((0..24).map(|number| begin(format!("key-{number}")))).await;
     let recorded: Vec<usize> = (0..24).filter(|number| matches!(tries[*number], Begun::New(_))).collect();
     assert_eq!(recorded.len(), 3, "{tries:?}");
-    assert_eq!(tries.iter().filter(|outcome| **outcome == Begun::TooManyUnpaid).count(), 21);
+    assert_eq!(tries.iter().filter(|outcome| **outcome == Begun::Refused(Exceeded::Unpaid)).count(), 21);
     assert_eq!(begin(format!("key-{}", recorded[0])).await, Begun::KeyTaken, "a repeat is no further order");
 
     // Those that stopped half-way are no orders, and may go on as far as the limit allows.
@@ -176,7 +177,7 @@ async fn ho3_of_many_attempts_at_once_as_many_are_recorded_as_may_be_unpaid(tabl
         let database = tables.database.clone();
         async move { attempts::resume(&database, &order, at(2), at(30), limit).await.unwrap() }
     };
-    assert_eq!(resume(given_up[0].clone()).await, Resumed::TooManyUnpaid);
+    assert_eq!(resume(given_up[0].clone()).await, Resumed::Refused(Exceeded::Unpaid));
     let other = begin("key-100".to_owned()).await;
     assert_eq!(other, Begun::KeyTaken);
     let first = orders::find_by_key(&tables.database, ada, &key("key-100")).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! How many orders of a user may be unpaid: they hold stock that others want.
+//! How many orders of a user may be unpaid or come to nothing: they hold stock that others want, and fill the table.
 
 use crate::faults::{Call, Fault, When};
 use crate::harness::{Person, World};
@@ -57,4 +57,28 @@ async fn ho3_an_outage_of_the_cart_locks_nobody_out_and_holds_no_more_than_a_few
     world.faults.switch_off();
     // What stopped half-way goes on.
     ada.place("outage-10").await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ho4_orders_that_come_to_nothing_are_bounded_for_a_day_and_those_that_are_paid_do_not_count() {
+    let world = World::with(&[("MAX_ABANDONED_ORDERS", "2"), ("ORDER_RECOVERY_INTERVAL", "1d")]).await;
+    let (ada, lamp) = (world.person().await, world.cart.product(100));
+    let id = |placed: &serde_json::Value| placed["id"].as_str().unwrap().parse().unwrap();
+    let paid = order(&ada, lamp, "paid").await.expect(201);
+    ada.pay(id(&paid)).await.expect(200);
+    ada.cancel(id(&paid)).await.expect(200);
+    let cancelled = order(&ada, lamp, "cancelled").await.expect(201);
+    ada.cancel(id(&cancelled)).await.expect(200);
+    ada.place("failed").await.refused(409, "cart_empty");
+
+    let refused = order(&ada, lamp, "third").await;
+    assert!(refused.headers.contains_key("retry-after"));
+    refused.refused(429, "too_many_abandoned_orders");
+    assert_eq!((world.cart.stock(lamp), world.cart.cart(ada.user).len()), (100, 1), "nothing is held for it");
+    assert_eq!(ada.place("cancelled").await.expect(201)["id"], cancelled["id"], "a repeat is answered");
+
+    // It is each user's own, and of one day.
+    order(&world.person().await, lamp, "one").await.expect(201);
+    world.clock.advance(std::time::Duration::from_secs(86_401));
+    ada.signed_in_again().await.place("third").await.expect(201);
 }

@@ -101,7 +101,7 @@ pub(super) const COMMON: &[Metric] = &[
     Metric::seconds("roam_revocation_lag_seconds", "How long after the end of a session this process heard of it."),
     Metric::counter("roam_revocation_feed_errors_total", "Reads of the revocation feed that failed."),
     Metric::gauge("roam_revocations_held", "Revocations that are held in memory."),
-    Metric::counter("roam_process_pauses_total", "How often this process stood still for 1.5 seconds or more."),
+    Metric::counter("roam_process_pauses_total", "How often this process stood still for 1 second or more."),
     Metric::gauge("roam_clock_ahead_seconds", "How far this machine's clock is ahead of another.")
         .by("of", &["store", "issuer"]),
     Metric::counter("roam_key_set_reads_total", "Reads of the issuer's key set, by how they ended.")

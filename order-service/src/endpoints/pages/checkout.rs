@@ -83,6 +83,7 @@ pub(super) async fn place(
     let alert = match problem.code() {
         "insufficient_stock" => t.problem_stock(),
         "too_many_unpaid_orders" => t.problem_unpaid(),
+        "too_many_abandoned_orders" => t.problem_abandoned(),
         "total_too_large" => t.problem_total(),
         "cart_changed" => t.changed(),
         "cart_empty" | "checkout_expired" | "cart_refused" => t.problem_cart(),
