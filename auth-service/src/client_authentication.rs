@@ -1,9 +1,11 @@
 //! Which client sends a request, and how it proves that (RFC 6749, section 2.3; RFC 7523; OpenID Connect Core, section 9).
-//! Exactly one method, and the one that is registered; whoever is not known and whoever cannot prove it get one answer.
+//! Exactly one method at a time, of the kind that is registered: a secret comes in the header or in the form. An unknown client
+//! and one without a proof get one answer.
 
 mod assertion;
 
 use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -55,13 +57,14 @@ pub async fn authenticate(service: &AuthService, request: &HttpRequest, form: &F
         None => clients::find(service, form.get("client_id").unwrap_or_default()).await?,
         Some(presented) => clients::find(service, &presented.client_id).await?,
     };
-    let is_proven = match &presented {
-        None => false,
-        Some(presented) => is_proven(service, request, client.as_ref(), &presented.proof).await?,
+    let verdict = match &presented {
+        None => Verdict::Refused,
+        Some(presented) => verdict(service, request, client.as_ref(), &presented.proof).await?,
     };
-    match client {
-        Some(client) if is_proven => Ok(client),
-        client => Err(refuse(service, request, client.as_ref(), uses_header).await),
+    match (client, verdict) {
+        (Some(client), Verdict::Proven) => Ok(client),
+        (Some(client), Verdict::OtherMethod) => Err(other_method(&client, uses_header)),
+        (client, _) => Err(refuse(service, request, client.as_ref(), uses_header).await),
     }
 }
 
@@ -108,26 +111,54 @@ fn basic(header: &str) -> Option<(String, SecretString)> {
     (!secret.is_empty()).then(|| (client_id, secret.into()))
 }
 
-async fn is_proven(
+/// What a proof is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Proven,
+    /// The secret is right, and this client takes it by its registered method alone.
+    OtherMethod,
+    Refused,
+}
+
+impl Verdict {
+    fn of(is_proven: bool) -> Self {
+        if is_proven { Self::Proven } else { Self::Refused }
+    }
+}
+
+async fn verdict(
     service: &AuthService,
     request: &HttpRequest,
     client: Option<&Client>,
     proof: &Proof,
-) -> Result<bool, OAuthError> {
-    let fits = client.is_some_and(|client| client.metadata.token_endpoint_auth_method == proof.method());
+) -> Result<Verdict, OAuthError> {
+    let takes = |strictly| {
+        client.is_some_and(|client| client.metadata.token_endpoint_auth_method.takes(proof.method(), strictly))
+    };
     Ok(match proof {
-        Proof::None => fits,
+        Proof::None => Verdict::of(takes(true)),
         Proof::Basic(secret) | Proof::Post(secret) => {
             // Compared in any case: the time does not tell who is known.
             let nobody = SecretHash::of("");
             let hash = client.and_then(|client| client.secret_hash.as_ref()).unwrap_or(&nobody);
-            hash.is_of(secret.expose_secret()) && fits
+            let strictly = client.is_some_and(|client| client.metadata.strict_auth_method);
+            match hash.is_of(secret.expose_secret()) && takes(false) {
+                true if !takes(strictly) => Verdict::OtherMethod,
+                is_proven => Verdict::of(is_proven),
+            }
         }
-        Proof::Assertion(assertion) => match client.filter(|_| fits) {
-            Some(client) => assertion.proves(service, client, request).await?,
-            None => false,
+        Proof::Assertion(assertion) => match client.filter(|_| takes(true)) {
+            Some(client) => Verdict::of(assertion.proves(service, client, request).await?),
+            None => Verdict::Refused,
         },
     })
+}
+
+/// For a client that has proven who it is: it may be told why it is refused.
+fn other_method(client: &Client, uses_header: bool) -> OAuthError {
+    let method = client.metadata.token_endpoint_auth_method.as_str();
+    let detail = format!("the secret is right, but this client is registered for {method} alone (strict_auth_method)");
+    challenged(OAuthError::with_status(StatusCode::UNAUTHORIZED, "invalid_client", detail), uses_header)
 }
 
 /// Counts the failure, for what was named and from where, and answers it. A client is never shut out by others' failures:
@@ -158,6 +189,9 @@ async fn refuse(
         }
         Ok(Ok(())) => {}
     }
-    let error = OAuthError::invalid_client();
+    challenged(OAuthError::invalid_client(), uses_header)
+}
+
+fn challenged(error: OAuthError, uses_header: bool) -> OAuthError {
     if uses_header { error.header(WWW_AUTHENTICATE, "Basic realm=\"clients\", charset=\"UTF-8\"") } else { error }
 }

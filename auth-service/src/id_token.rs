@@ -38,18 +38,23 @@ pub struct NewIdToken<'a> {
     pub nonce: Option<&'a str>,
     /// The access token that comes with it.
     pub access_token: &'a str,
+    /// The scope that the access token has.
+    pub scope: &'a Words,
     pub claims: &'a RequestedClaims,
 }
 
-/// Writes an ID token. Claims of scopes come by userinfo, where an access token is given (OpenID Connect Core, section 5.4);
-/// here are those that were asked for by name.
+/// Writes an ID token, with the claims of the scope and those that were asked for by name. Many applications never ask the
+/// userinfo endpoint; a client with `minimal_id_token` gets the claims of its scope there alone, as OpenID Connect Core,
+/// section 5.4, has it.
 ///
 /// # Errors
 /// 503 when no signing key is in use.
 pub fn write(service: &AuthService, new: &NewIdToken<'_>) -> Result<String, Problem> {
     let now = service.clock.now();
     let alg: SigningAlg = new.client.metadata.id_token_signed_response_alg.into();
-    let mut claims = about(new.user, &Words::default(), &new.claims.id_token);
+    let none = Words::default();
+    let scope = if new.client.metadata.minimal_id_token { &none } else { new.scope };
+    let mut claims = about(new.user, scope, &new.claims.id_token);
     let own = json!({
         "iss": service.issuer,
         "sub": new.user.id,
@@ -79,7 +84,10 @@ fn half_hash(alg: SigningAlg, text: &str) -> String {
     URL_SAFE_NO_PAD.encode(half)
 }
 
-/// What is told about a user: by the scope (OpenID Connect Core, section 5.4), and what was asked for by name.
+/// The claims about a user: those of the scope (OpenID Connect Core, section 5.4), and those that were asked for by name.
+/// `preferred_username` is the address that the user signs in with, so it needs the scope `email` too: a name that users
+/// choose themselves could be another user's at an application that takes it for an account. `email_verified` is left out as
+/// long as it is not known.
 pub fn about(
     user: &User,
     scope: &Words,
@@ -89,11 +97,14 @@ pub fn about(
         ("name", "profile", json!(user.display_name)),
         ("updated_at", "profile", json!(user.created_at.seconds())),
         ("email", "email", json!(user.email)),
-        // Nobody has sent a letter to it.
-        ("email_verified", "email", json!(false)),
     ];
-    let told = known.into_iter().filter(|(name, word, _)| scope.has(word) || requested.contains_key(*name));
-    told.map(|(name, _, value)| (name.to_owned(), value)).collect()
+    let is_told = |name: &str, word| scope.has(word) || requested.contains_key(name);
+    let told = known.into_iter().filter(|(name, word, _)| is_told(name, word));
+    let mut told: Map<_, _> = told.map(|(name, _, value)| (name.to_owned(), value)).collect();
+    if is_told("preferred_username", "profile") && told.contains_key("email") {
+        told.insert("preferred_username".to_owned(), json!(user.email));
+    }
+    told
 }
 
 /// Whom an ID token of ours was about, however long ago.

@@ -200,9 +200,10 @@ impl SigningKeys {
     pub fn published(&self) -> PublishedKeys {
         let now = self.clock.now();
         let keys = self.known();
-        PublishedKeys {
-            keys: keys.iter().filter(|key| is_published(&key.stored, now)).map(|key| key.public_jwk.clone()).collect(),
-        }
+        let mut ordered: Vec<_> = keys.iter().filter(|key| is_published(&key.stored, now)).collect();
+        // Some libraries take the first key of a set, and more of them know RSA than any other.
+        ordered.sort_by_key(|key| key.stored.alg != SigningAlg::Rs256.as_str());
+        PublishedKeys { keys: ordered.into_iter().map(|key| key.public_jwk.clone()).collect() }
     }
 
     /// Reads the keys again, and makes the next one of each ring when its time has come: the work of a replica again and

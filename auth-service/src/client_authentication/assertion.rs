@@ -18,8 +18,8 @@ use crate::small_values::Payer;
 
 /// The largest assertion that is looked at: 8 KiB.
 const MAX_BYTES: usize = 8 * 1024;
-/// How far ahead an assertion may expire.
-const LONGEST_LIFE: Duration = Duration::from_secs(600);
+/// How far ahead an assertion may expire: one hour, as some libraries write it. It is remembered for as long.
+const LONGEST_LIFE: Duration = Duration::from_secs(3_600);
 /// How far a client's clock may be ahead of this one.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 const MAX_ID: usize = 256;

@@ -41,6 +41,10 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Scope::is_empty")]
     pub token_exchange_scope: Scope,
     pub token_endpoint_auth_method: AuthMethod,
+    /// A secret is taken by the registered method alone. Otherwise `client_secret_basic` and `client_secret_post` are each
+    /// as good as the other: many libraries choose without looking at the registration.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict_auth_method: bool,
     /// For `private_key_jwt`; any of them when it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_signing_alg: Option<AssertionAlg>,
@@ -50,6 +54,9 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<WebAddress>,
     pub id_token_signed_response_alg: ResponseAlg,
+    /// ID tokens tell of the login alone; the claims of the scope come by the userinfo endpoint.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub minimal_id_token: bool,
     /// The answer is plain JSON when it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<ResponseAlg>,
@@ -292,7 +299,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// The names of [`Metadata`]'s fields.
-const FIELDS: [&str; 27] = [
+const FIELDS: [&str; 29] = [
     "client_name",
     "redirect_uris",
     "post_logout_redirect_uris",
@@ -301,10 +308,12 @@ const FIELDS: [&str; 27] = [
     "scope",
     "token_exchange_scope",
     "token_endpoint_auth_method",
+    "strict_auth_method",
     "token_endpoint_auth_signing_alg",
     "jwks",
     "jwks_uri",
     "id_token_signed_response_alg",
+    "minimal_id_token",
     "userinfo_signed_response_alg",
     "backchannel_logout_uri",
     "backchannel_logout_session_required",
@@ -422,6 +431,7 @@ mod tests {
             "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"],
             "response_types": ["code"], "scope": "cart openid", "token_exchange_scope": "cart", "token_endpoint_auth_method": "private_key_jwt",
             "token_endpoint_auth_signing_alg": "ES256", "jwks_uri": "https://shop.example/jwks",
+            "strict_auth_method": true, "minimal_id_token": true,
             "id_token_signed_response_alg": "EdDSA", "userinfo_signed_response_alg": "ES256",
             "backchannel_logout_uri": "https://shop.example/out", "backchannel_logout_session_required": true,
             "dpop_bound_access_tokens": true, "require_pushed_authorization_requests": true, "default_max_age": 60,

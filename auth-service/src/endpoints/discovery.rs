@@ -70,7 +70,8 @@ fn metadata(service: &AuthService) -> serde_json::Value {
     let at = |path: &str| format!("{issuer}{path}");
     let client_methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
     let assertion_algs = ["EdDSA", "ES256", "RS256", "PS256"];
-    let signing_algs = ["EdDSA", "ES256", "RS256"];
+    // The one that every library knows comes first: some take the first.
+    let signing_algs = ["RS256", "ES256", "EdDSA"];
     let mut metadata = serde_json::json!({
         "issuer": service.issuer,
         "authorization_endpoint": at("/oauth2/authorize"),
@@ -105,7 +106,7 @@ fn metadata(service: &AuthService) -> serde_json::Value {
         "authorization_response_iss_parameter_supported": true,
         "claims_supported": [
             "sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
-            "name", "updated_at", "email", "email_verified",
+            "name", "preferred_username", "updated_at", "email",
         ],
         "claims_parameter_supported": true,
         "request_parameter_supported": false,

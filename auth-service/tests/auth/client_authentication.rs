@@ -30,7 +30,8 @@ const TOKEN_ENDPOINT: &str = "http://localhost:8081/oauth2/token";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 on_both! {
-    a_secret_proves_who_a_client_is_in_the_registered_way_only,
+    a_secret_proves_who_a_client_is_in_the_header_and_in_the_form,
+    a_strict_client_is_told_its_method_for_a_right_secret_alone,
     unknown_clients_and_wrong_secrets_get_one_answer,
     two_ways_at_once_are_refused,
     a_secret_in_the_header_is_form_encoded,
@@ -106,22 +107,31 @@ fn refused(result: Result<Client, OAuthError>) -> (u16, &'static str) {
     (status, error)
 }
 
-async fn a_secret_proves_who_a_client_is_in_the_registered_way_only(app: App) {
-    let (id, secret) = client(&app, json!({})).await;
-    assert_eq!(try_with(&app, basic(&id, &secret)).await.unwrap().id, id);
-    assert_eq!(
-        try_with(&app, Sent { form: post(&[("client_id", &id)]).form, ..basic(&id, &secret) }).await.unwrap().id,
-        id
-    );
-    let posted = post(&[("client_id", &id), ("client_secret", &secret)]);
-    assert_eq!(refused(try_with(&app, posted).await), (401, "invalid_client"), "it is registered for the header");
-    let named = post(&[("client_id", &id)]);
-    assert_eq!(refused(try_with(&app, named).await), (401, "invalid_client"));
+async fn a_secret_proves_who_a_client_is_in_the_header_and_in_the_form(app: App) {
+    for method in ["client_secret_basic", "client_secret_post"] {
+        let (id, secret) = client(&app, json!({"token_endpoint_auth_method": method})).await;
+        assert_eq!(try_with(&app, basic(&id, &secret)).await.unwrap().id, id, "{method}");
+        let named = Sent { form: post(&[("client_id", &id)]).form, ..basic(&id, &secret) };
+        assert_eq!(try_with(&app, named).await.unwrap().id, id, "{method}");
+        let posted = post(&[("client_id", &id), ("client_secret", &secret)]);
+        assert_eq!(try_with(&app, posted).await.unwrap().id, id, "{method}");
+        let posted = post(&[("client_id", &id), ("client_secret", &secret[..42])]);
+        assert_eq!(refused(try_with(&app, posted).await), (401, "invalid_client"), "{method}");
+        let named = post(&[("client_id", &id)]);
+        assert_eq!(refused(try_with(&app, named).await), (401, "invalid_client"), "{method}");
+    }
+}
 
-    let (id, secret) = client(&app, json!({"token_endpoint_auth_method": "client_secret_post"})).await;
+async fn a_strict_client_is_told_its_method_for_a_right_secret_alone(app: App) {
+    let strict = json!({"token_endpoint_auth_method": "client_secret_post", "strict_auth_method": true});
+    let (id, secret) = client(&app, strict).await;
     let posted = post(&[("client_id", &id), ("client_secret", &secret)]);
     assert_eq!(try_with(&app, posted).await.unwrap().id, id);
-    assert_eq!(refused(try_with(&app, basic(&id, &secret)).await), (401, "invalid_client"));
+    let (status, error, challenge, description) = answer(try_with(&app, basic(&id, &secret)).await);
+    assert_eq!((status, error), (401, "invalid_client"));
+    assert!(challenge.is_some() && description.contains("client_secret_post alone"), "{description}");
+    let wrong = answer(try_with(&app, basic(&id, "wrong")).await);
+    assert_eq!(wrong, answer(try_with(&app, basic("nobody", "wrong")).await), "a stranger learns nothing");
 }
 
 async fn unknown_clients_and_wrong_secrets_get_one_answer(app: App) {
@@ -325,7 +335,7 @@ async fn an_assertion_proves_who_a_client_is_once(app: App) {
     };
     let far = {
         let mut claims = good_claims(&app, &id);
-        claims["exp"] = json!(app.clock.now().seconds() + 600);
+        claims["exp"] = json!(app.clock.now().seconds() + 3_600);
         claims
     };
     let mut good = vec![
@@ -410,7 +420,7 @@ async fn every_other_assertion_is_refused(app: App) {
         claims_with("aud", json!("HTTP://localhost:8081")),
         claims_with("exp", json!(now - 1)),
         claims_with("exp", json!(now - 300)),
-        claims_with("exp", json!(now + 700)),
+        claims_with("exp", json!(now + 3_700)),
         claims_with("exp", json!(now + 86_400)),
         claims_with("exp", json!((now + 60).to_string())),
         claims_with("exp", json!(-1)),

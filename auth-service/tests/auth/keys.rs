@@ -30,6 +30,7 @@ on_both! {
     what_a_stolen_key_signed_is_believed_no_more,
     a_wrong_master_key_refuses_to_start,
     a_new_master_key_takes_over,
+    tokens_of_rs256_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::Rs256,
     tokens_of_es256_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::Es256,
     another_algorithm_signs_at_once_for_its_keys_are_published_already,
 }
@@ -86,6 +87,7 @@ async fn the_published_keys_are_public_and_may_be_kept_for_a_while(app: App) {
         [("EdDSA", "alg crv kid kty use x"), ("ES256", "alg crv kid kty use x y"), ("RS256", "alg e kid kty n use")];
     let public: Vec<_> = public.iter().map(|(alg, members)| ((*alg).to_owned(), (*members).to_owned())).collect();
     let mut found: Vec<_> = keys.iter().map(members).collect();
+    assert_eq!(found[0].0, "RS256", "some libraries take the first key");
     found.sort_by_key(|(alg, _)| ["EdDSA", "ES256", "RS256"].iter().position(|name| name == alg));
     assert_eq!(found, public, "nothing private");
     let keys: Vec<_> = keys.iter().filter(|key| key["alg"] == "EdDSA").collect();
@@ -219,6 +221,16 @@ async fn a_new_master_key_takes_over(app: App) {
     AuthService::open(&config).await.unwrap();
     config.master_key = MASTER_KEY.into();
     assert!(AuthService::open(&config).await.is_err(), "the keys are sealed with the new one now");
+}
+
+async fn tokens_of_rs256_are_taken_too(app: App) {
+    let somebody = app.somebody().await;
+    assert_eq!(header(&somebody.access)["alg"], "RS256");
+    assert_eq!(app.get("/auth/me", &somebody.access).await.status, 200);
+    let middle = somebody.access.len() - 100;
+    let other = if somebody.access.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    let forged = format!("{}{other}{}", &somebody.access[..middle], &somebody.access[middle + 1..]);
+    assert_eq!(app.get("/auth/me", &forged).await.status, 401);
 }
 
 async fn tokens_of_es256_are_taken_too(app: App) {

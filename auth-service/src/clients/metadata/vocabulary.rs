@@ -54,6 +54,11 @@ impl AuthMethod {
         }
     }
 
+    /// Whether a client that is registered for this method may send its proof by `other`.
+    pub fn takes(self, other: Self, strictly: bool) -> bool {
+        self == other || (!strictly && self.has_secret() && other.has_secret())
+    }
+
     /// Whether the client proves who it is by a secret that it shares with this service.
     pub const fn has_secret(self) -> bool {
         matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)

@@ -97,7 +97,8 @@ fn with_id_token(
         return Ok(tokens);
     }
     let (user, session, access_token) = (to.user, to.session, &*tokens.access_token);
-    let id_token = id_token::write(service, &NewIdToken { client, user, session, nonce, access_token, claims })?;
+    let scope = to.scope;
+    let id_token = id_token::write(service, &NewIdToken { client, user, session, nonce, access_token, scope, claims })?;
     Ok(tokens.with_id_token(id_token))
 }
 

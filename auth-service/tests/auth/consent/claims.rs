@@ -6,6 +6,36 @@ on_both! {
     hc1_a_claim_is_told_where_its_scope_is_registered_and_allowed_whichever_way_it_is_asked_for,
     hc1_a_claim_is_not_told_to_a_client_that_lost_its_scope_or_a_token_without_it,
     hc1_a_device_gets_no_claim_and_nobody_one_without_openid,
+    an_id_token_has_the_claims_of_the_scope_unless_its_client_wants_none,
+}
+
+async fn an_id_token_has_the_claims_of_the_scope_unless_its_client_wants_none(app: App) {
+    let (mut browser, person) = signed_in(&app).await;
+    let sign_in = async |browser: &mut Browser, metadata: Value, scope: &str| {
+        let client = Application::register(&app, metadata).await;
+        let begun = client.begin(&[("scope", scope)]);
+        let code = WayIn::Get.go(&app, browser, &client, &begun).await.query("code");
+        client.exchange(&app, &code, &begun.verifier).await.body
+    };
+    let all = json!({"scope": "openid profile email"});
+    let tokens = sign_in(&mut browser, all.clone(), "openid profile email").await;
+    for told in [id_claims(&tokens), userinfo(&app, &tokens).await] {
+        assert!(told["name"].is_string() && told["email_verified"].is_null(), "{told}");
+        assert_eq!((&told["email"], &told["preferred_username"]), (&json!(person.email), &json!(person.email)));
+    }
+    let tokens = sign_in(&mut browser, all, "openid profile").await;
+    for told in [id_claims(&tokens), userinfo(&app, &tokens).await] {
+        assert!(told["name"].is_string(), "{told}");
+        assert!(
+            told["email"].is_null() && told["preferred_username"].is_null(),
+            "the address needs its own scope: {told}"
+        );
+    }
+    let minimal = json!({"scope": "openid profile email", "minimal_id_token": true});
+    let tokens = sign_in(&mut browser, minimal, "openid profile email").await;
+    let (id, told) = (id_claims(&tokens), userinfo(&app, &tokens).await);
+    assert!(["name", "email", "preferred_username"].iter().all(|name| id[*name].is_null()), "{id}");
+    assert_eq!((&told["email"], id["sub"].is_string()), (&json!(person.email), true));
 }
 
 async fn hc1_a_claim_is_told_where_its_scope_is_registered_and_allowed_whichever_way_it_is_asked_for(app: App) {
