@@ -35,7 +35,8 @@ impl Seen {
     pub fn of(lines: &[OrderLine]) -> Self {
         use aws_lc_rs::digest::{SHA256, digest};
         use base64::Engine as _;
-        let lines = lines.iter().map(|line| (&line.product_id, line.quantity, line.price.amount));
+        let lines =
+            lines.iter().map(|line| (&line.product_id, line.quantity, line.price.amount, line.price.currency.as_str()));
         let text = format!("{:?}", lines.collect::<Vec<_>>());
         Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16]))
     }
@@ -101,6 +102,22 @@ mod tests {
 
     fn checked(lines: Vec<OrderLine>, total: i64) -> Result<(), Mispriced> {
         Reservation { checkout_id: "c".to_owned(), lines, total: money(total) }.check()
+    }
+
+    #[test]
+    fn whatever_costs_more_or_otherwise_was_not_seen_and_another_name_was() {
+        let seen = Seen::of(&[line(2, 150, 300), line(1, 50, 50)]);
+        assert_eq!(serde_json::from_value(seen.as_str().into()).ok(), Some(seen.clone()), "it comes back from a form");
+        let mut renamed = line(2, 150, 300);
+        renamed.name = "Light".to_owned();
+        assert_eq!(Seen::of(&[renamed, line(1, 50, 50)]), seen);
+        let (mut foreign, mut other) = (line(2, 150, 300), line(2, 150, 300));
+        foreign.price.currency = "USD".parse().expect("a currency");
+        other.product_id = "q".to_owned();
+        for first in [line(3, 150, 450), line(2, 151, 302), foreign, other] {
+            assert_ne!(Seen::of(&[first, line(1, 50, 50)]), seen);
+        }
+        assert_ne!(Seen::of(&[line(2, 150, 300)]), seen);
     }
 
     #[test]

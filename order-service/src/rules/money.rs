@@ -110,6 +110,16 @@ mod tests {
     }
 
     #[test]
+    fn money_comes_back_from_its_text() {
+        for amount in [0, 1, i64::MAX] {
+            let text = serde_json::to_string(&money(amount, "EUR")).expect("JSON");
+            assert_eq!(text, format!(r#"{{"amount":{amount},"currency":"EUR"}}"#));
+            assert_eq!(serde_json::from_str::<Money>(&text).expect("money"), money(amount, "EUR"));
+        }
+        assert_eq!(money(1, "USD").currency.to_string(), "USD");
+    }
+
+    #[test]
     fn a_negative_amount_or_an_odd_currency_is_not_read() {
         for refused in [
             r#"{"amount":-1,"currency":"EUR"}"#,
