@@ -14,7 +14,7 @@ use crate::clients;
 use crate::form::Form;
 use crate::id_token;
 use crate::scopes::{OPENID, Words};
-use crate::storage::grants;
+use crate::storage::grants::{self, Grant, GrantId};
 
 /// Claims about the user, by the token's scope. JSON, or a JWT where the client registered
 /// `userinfo_signed_response_alg`.
@@ -75,22 +75,29 @@ fn missing() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "authentication_required", detail).header(WWW_AUTHENTICATE, "Bearer")
 }
 
-fn of_no_client() -> Problem {
-    let detail = "the client that the access token was issued to is not there any more";
+fn invalid_token(detail: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", detail)
         .header(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+}
+
+/// The grant that the token belongs to. The feed may not have told of its end yet.
+async fn living_grant(service: &AuthService, id: GrantId) -> Result<Grant, Problem> {
+    let grant = grants::by_id(&service.database, id).await?;
+    grant
+        .filter(|grant| grant.ended_at.is_none())
+        .ok_or_else(|| invalid_token("what the access token belongs to has ended"))
 }
 
 async fn tell(service: &AuthService, principal: &Principal) -> Result<HttpResponse, Problem> {
     let user = service.users.by_id(principal.user).await?;
     let user = user.ok_or_else(|| Problem::not_found("account"))?;
     let grant = match principal.grant {
-        Some(id) => grants::by_id(&service.database, id.into()).await?,
+        Some(id) => Some(living_grant(service, id.into()).await?),
         None => None,
     };
     let client = clients::find(service, &principal.client_id).await?;
     if client.is_none() && principal.client_id != PLATFORM_CLIENT {
-        return Err(of_no_client());
+        return Err(invalid_token("the client that the access token was issued to is not there any more"));
     }
     let of_token: Words = principal.scope.iter().map(String::as_str).collect();
     // A client that may have less by now is told less.

@@ -5,7 +5,7 @@ use auth_service::clients::Client;
 use auth_service::clients::registry;
 use auth_service::end_session;
 use auth_service::storage::audit::By;
-use auth_service::storage::{clients, users};
+use auth_service::storage::{clients, grants, users};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::session::EndReason;
@@ -18,6 +18,7 @@ on_both! {
     a_token_of_an_account_that_is_locked_is_over_before_its_session_is,
     a_token_ends_with_the_client_that_it_was_issued_to,
     userinfo_knows_no_client_that_is_gone,
+    userinfo_knows_that_a_grant_has_ended_before_the_feed_does,
 }
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -149,6 +150,25 @@ async fn userinfo_knows_no_client_that_is_gone(app: App) {
     let access = tokens["access_token"].as_str().unwrap();
     assert_eq!(app.get("/oauth2/userinfo", access).await.body["email"], json!(ada.email));
     disable(&app, &client.id).await;
+    for method in [Method::GET, Method::POST] {
+        let refused = app.call(method, "/oauth2/userinfo", access).await;
+        assert_eq!((refused.status, refused.code()), (401, "invalid_token"), "{}", refused.text);
+    }
+}
+
+async fn userinfo_knows_that_a_grant_has_ended_before_the_feed_does(app: App) {
+    let (ada, client) = (app.somebody().await, Application::first_party(&app).await);
+    let mut browser = Browser::default();
+    browser.sign_in(&app, &ada, PASSWORD).await;
+    let tokens = client.tokens(&app, &mut browser).await;
+    let access = tokens["access_token"].as_str().unwrap();
+    assert_eq!(app.get("/oauth2/userinfo", access).await.status, 200);
+    let open = grants::open_of_user(&app.service.database, ada.id).await.unwrap();
+    let mut transaction = app.service.database.begin().await.unwrap();
+    for grant in open {
+        assert!(grants::end(&mut transaction, grant.id, app.clock.now()).await.unwrap());
+    }
+    transaction.commit().await.unwrap();
     for method in [Method::GET, Method::POST] {
         let refused = app.call(method, "/oauth2/userinfo", access).await;
         assert_eq!((refused.status, refused.code()), (401, "invalid_token"), "{}", refused.text);

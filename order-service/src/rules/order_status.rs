@@ -194,6 +194,13 @@ mod tests {
     }
 
     #[test]
+    fn recovery_looks_for_what_was_begun_alone() {
+        let under_way: Vec<_> = OrderStatus::ALL.into_iter().filter(|status| status.is_under_way()).collect();
+        let begun = [OrderStatus::Placing, OrderStatus::Reserved, OrderStatus::Paying, OrderStatus::Cancelling];
+        assert_eq!(under_way, begun);
+    }
+
+    #[test]
     fn a_status_comes_back_from_its_text() {
         for status in OrderStatus::ALL {
             assert_eq!(status.as_str().parse::<OrderStatus>().expect("its own text"), status);
