@@ -147,6 +147,7 @@ async fn attempt(service: &AuthService, delivery: &Delivery) {
         // Its lease ends, and it is tried again: a client may be told twice, never not at all.
         tracing::warn!(%error, delivery = %delivery.id, "what became of a logout token was not written down");
     }
+    service.back_channel.tried.notify_waiters();
 }
 
 /// 0 to 1.

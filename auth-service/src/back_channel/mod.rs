@@ -38,16 +38,46 @@ pub struct BackChannelRules {
 pub struct BackChannel {
     rules: BackChannelRules,
     word: Notify,
+    /// A client has answered, or has not in time.
+    tried: Notify,
 }
 
 impl BackChannel {
     pub fn new(rules: BackChannelRules) -> Self {
-        Self { rules, word: Notify::new() }
+        Self { rules, word: Notify::new(), tried: Notify::new() }
     }
 
     /// Word was left: it is carried out at once.
     pub(crate) fn wake(&self) {
         self.word.notify_one();
+    }
+}
+
+/// How long the browser waits for the client that has begun the logout.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How often the database is asked meanwhile: another replica may tell the client.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Waits until `client` was told of the end of the session, or could not be, for a second at most: the client that begins a
+/// logout hears of its end before the browser comes back to it (RP-Initiated Logout 1.0, section 2).
+pub(crate) async fn heard(service: &AuthService, client: &str, session: SessionId) {
+    let told = async {
+        loop {
+            let tried = service.back_channel.tried.notified();
+            tokio::pin!(tried);
+            // From here on, none is missed.
+            tried.as_mut().enable();
+            match outbox::is_untold(&service.database, client, session).await {
+                Ok(true) => {
+                    let _ = tokio::time::timeout(LOOK_AGAIN, tried).await;
+                }
+                Ok(false) => return,
+                Err(error) => return tracing::warn!(%error, "whether a client was told of a logout is not known"),
+            }
+        }
+    };
+    if tokio::time::timeout(LONGEST_WAIT, told).await.is_err() {
+        tracing::debug!(client, "the browser goes on before the client was told of the logout");
     }
 }
 

@@ -13,6 +13,7 @@ use super::authorize::with_query;
 use super::origin::Origin;
 use super::pages;
 use crate::AuthService;
+use crate::back_channel;
 use crate::browser_session::{self, BrowserSession};
 use crate::clients::{self, Client};
 use crate::form::Form;
@@ -62,7 +63,7 @@ pub(super) async fn log_out(
     let session = browser_session::find(&service, &http).await?;
     match (request.next(session.as_ref().map(|it| (it.session.id, it.user.id))), session) {
         (Step::End, Some(session)) => {
-            end(&service, &origin, &session).await?;
+            end(&service, &origin, &session, request.client_id()).await?;
             let (request, _) = still(&service, request).await?;
             Ok(leave(&service, &request, false, true))
         }
@@ -137,7 +138,7 @@ pub(super) async fn agreed(
         if account != Some(session.user.id) {
             return Ok(see_other(&to(QUESTION, id, request.ui_locales.as_deref())));
         }
-        end(service, origin, &session).await?;
+        end(service, origin, &session, request.client_id()).await?;
     }
     Ok(leave(service, &request, true, true))
 }
@@ -180,9 +181,18 @@ pub(super) async fn waiting(service: &AuthService, id: &str) -> Result<LogoutReq
     Ok(still(service, request).await?.0)
 }
 
-async fn end(service: &AuthService, origin: &Origin, session: &BrowserSession) -> Result<(), Problem> {
+/// Ends the session, and lets the client that has begun it hear of that first.
+async fn end(
+    service: &AuthService,
+    origin: &Origin,
+    session: &BrowserSession,
+    client: Option<&str>,
+) -> Result<(), Problem> {
     let by = By { actor: Actor::User(session.user.id), ..origin.anonymous() };
     end_session::end(service, session.session.id, EndReason::Logout, &by).await?;
+    if let Some(client) = client {
+        back_channel::heard(service, client, session.session.id).await;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use shared::clock::Timestamp;
 use shared::database::{Database, Transaction};
-use shared::session::UserId;
+use shared::session::{SessionId, UserId};
 use shared::{in_transaction, on_database};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -184,6 +184,24 @@ pub async fn retry(transaction: &mut Transaction, id: Uuid, now: Timestamp) -> R
         .fetch_optional(connection)
         .await
     })
+}
+
+/// Whether a client is still to be told of the end of a session for the first time.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn is_untold(database: &Database, client: &str, session: SessionId) -> Result<bool, sqlx::Error> {
+    let (untold,): (i64,) = on_database!(database, |pool| {
+        sqlx::query_as(
+            "SELECT COUNT(*) FROM logout_deliveries \
+             WHERE client_id = $1 AND session = $2 AND dead_at IS NULL AND last_error IS NULL",
+        )
+        .bind(client)
+        .bind(session.to_string())
+        .fetch_one(pool)
+        .await
+    })?;
+    Ok(untold > 0)
 }
 
 /// How many wait.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::back_channel::{claims, signed_in};
+use crate::back_channel::{Ears, Manner, claims, signed_in};
 use crate::browser::{Application, Browser};
 use crate::harness::{Answer, App, PASSWORD, on_both};
 
@@ -21,6 +21,7 @@ on_both!(
     whoever_is_not_signed_in_is_sent_on,
     what_cannot_be_read_is_refused_and_ends_nothing,
     a_clients_refresh_token_ends_no_login,
+    a_client_that_begins_a_logout_hears_of_its_end_before_the_browser_comes_back,
 );
 
 const BYE: &str = "https://app.example/bye?from=shop";
@@ -259,4 +260,25 @@ async fn a_clients_refresh_token_ends_no_login(app: App) {
     assert_eq!(app.send(revoke.form(&[("token", refresh)])).await.status, 200);
     assert_eq!(sign_out().await.status, 401);
     assert!(is_signed_in(&app, &client, &browser).await);
+}
+
+async fn a_client_that_begins_a_logout_hears_of_its_end_before_the_browser_comes_back(app: App) {
+    let ears = Ears::open().await;
+    let metadata = json!({"first_party": true, "post_logout_redirect_uris": [BYE], "backchannel_logout_uri": ears.url});
+    let client = Application::register(&app, metadata).await;
+    for round in 1..=3 {
+        let (mut browser, _) = signed_in(&app).await;
+        let tokens = client.tokens(&app, &mut browser).await;
+        let parameters = [("id_token_hint", hint(&tokens)), ("post_logout_redirect_uri", BYE)];
+        let answer = browser.get(&app, &path(&parameters)).await;
+        assert_eq!((answer.status, ears.told().len()), (303, round), "it was told before the answer");
+    }
+    // One that does not answer is not waited for.
+    ears.answer(Manner::Silence);
+    let (mut browser, _) = signed_in(&app).await;
+    let tokens = client.tokens(&app, &mut browser).await;
+    let parameters = [("id_token_hint", hint(&tokens)), ("post_logout_redirect_uri", BYE)];
+    // A call has five seconds.
+    let answer = tokio::time::timeout(Duration::from_secs(4), browser.get(&app, &path(&parameters))).await;
+    assert_eq!(answer.expect("sooner than the client's time is over").status, 303);
 }
