@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use shared::authentication::strategy::Strategy;
 use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
 use shared::clock::Clock;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::key_value::{BudgetLimits, KeyValueStore};
 use shared::pages::Site;
 use shared::request::TrustedProxies;
@@ -126,7 +126,7 @@ impl Config {
         let names = ("auth-service", "Accounts, login, sessions, tokens and keys.", env!("CARGO_PKG_VERSION"));
         let server = ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"));
         let is_embedded = embedded.is_some();
-        let database_url = {
+        let ConnectionUrl(database_url) = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
             if is_embedded {
                 settings.optional(name, meaning).unwrap_or_default()
@@ -136,7 +136,11 @@ impl Config {
         };
         let stores = match embedded {
             Some(embedded) => Stores::Embedded(embedded),
-            None => Stores::Redis(settings.required("REDIS_URL", "redis://localhost:6379", "where sessions live")),
+            None => {
+                let ConnectionUrl(url) =
+                    settings.required("REDIS_URL", "redis://localhost:6379", "where sessions live");
+                Stores::Redis(url)
+            }
         };
         let strategy = read_strategy(settings, is_embedded);
         let sessions = SessionRules::read(settings, strategy);
@@ -231,7 +235,8 @@ fn read_issuer(settings: &mut Settings) -> String {
     let issuer: String =
         settings.or("ISSUER", "http://localhost:8081", "the public address of this service, as tokens name it");
     let is_good = |url: &Url| {
-        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        let plain = url.query().is_none() && url.fragment().is_none();
+        let plain = plain && url.username().is_empty() && url.password().is_none();
         matches!(url.scheme(), "http" | "https") && url.has_host() && plain
     };
     if !Url::parse(&issuer).is_ok_and(|url| is_good(&url)) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use shared::config::Setting;
+use shared::config::{Setting, quoted};
 
 /// The scope that makes a request an OpenID one (OpenID Connect Core, section 3.1.2.1).
 pub const OPENID: &str = "openid";
@@ -94,10 +94,10 @@ impl Setting for ApiScopes {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
             };
             let (word, service) =
-                pair.split_once('=').ok_or_else(|| format!("expected SCOPE=SERVICE, found {pair:?}"))?;
+                pair.split_once('=').ok_or_else(|| format!("expected SCOPE=SERVICE, found {}", quoted(pair)))?;
             let [word, service] = [word, service].map(str::trim);
             if ![word, service].iter().all(good) || IDENTITY.contains(&word) {
-                return Err(format!("expected SCOPE=SERVICE with a scope of your own, found {pair:?}"));
+                return Err(format!("expected SCOPE=SERVICE with a scope of your own, found {}", quoted(pair)));
             }
             scopes.insert(word.to_owned(), service.to_owned());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SingleSignOnConfig;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::pages::Site;
 use shared::relying_party::RelyingPartyConfig;
 use shared::server::ServerConfig;
@@ -41,7 +41,7 @@ impl Config {
         let about = ("cart-service", env!("CARGO_PKG_DESCRIPTION"), env!("CARGO_PKG_VERSION"));
         let server = ServerConfig::read(settings, about, ("CART_ADDR", "127.0.0.1:8082"));
         let is_embedded = embedded.is_some();
-        let database_url = {
+        let ConnectionUrl(database_url) = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
             if is_embedded {
                 settings.optional(name, meaning).unwrap_or_default()

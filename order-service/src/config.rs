@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SingleSignOnConfig;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::pages::Site;
 use shared::relying_party::RelyingPartyConfig;
 use shared::server::ServerConfig;
@@ -50,7 +50,7 @@ impl Config {
         let about = ("order-service", env!("CARGO_PKG_DESCRIPTION"), env!("CARGO_PKG_VERSION"));
         let server = ServerConfig::read(settings, about, ("ORDER_ADDR", "127.0.0.1:8083"));
         let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
-        let database_url = if embedded.is_some() {
+        let ConnectionUrl(database_url) = if embedded.is_some() {
             settings.optional(name, meaning).unwrap_or_default()
         } else {
             settings.required(name, "postgres://orders:secret@localhost/orders", meaning)

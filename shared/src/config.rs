@@ -1,6 +1,8 @@
 //! Settings from the environment, or from a file: `NAME_FILE` names the file that holds `NAME`, as secrets are mounted.
 //! Owns how one is read, described and refused; every mistake is named at once, and a secret never prints.
 
+mod shown;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +23,16 @@ pub trait Setting: Sized {
     /// # Errors
     /// What is wrong, in words that an operator can act on; never the value of a secret.
     fn parse(text: &str) -> Result<Self, String>;
+
+    /// What is printed of the text, where it is no [`SECRET`](Self::SECRET).
+    fn shown(text: &str) -> String {
+        shown::text(text)
+    }
+}
+
+/// A part of a setting's text as a message quotes it: without what may be a secret in it.
+pub fn quoted(text: &str) -> String {
+    format!("{:?}", shown::text(text))
 }
 
 macro_rules! parsed_by_from_str {
@@ -42,7 +54,48 @@ parsed_by_from_str! {
     u64 => "a whole number",
     usize => "a whole number",
     bool => "true or false",
-    Url => "an absolute URL",
+}
+
+impl Setting for Url {
+    /// An http(s) URL without a login: programs that fetch it would repeat that in errors.
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = text.parse::<Self>().ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.ok_or("expected an absolute URL such as http://localhost:8081")?;
+        let has_login = !url.username().is_empty() || url.password().is_some();
+        if has_login { Err("expected an address without a login (USER:PASSWORD@)".to_owned()) } else { Ok(url) }
+    }
+
+    fn shown(text: &str) -> String {
+        shown::web_url(text)
+    }
+}
+
+/// The URL of a database or a Redis, which holds a login. Whoever opens it reads it; here it is only kept from being seen.
+#[derive(Clone, Default)]
+pub struct ConnectionUrl(pub String);
+
+impl Setting for ConnectionUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn shown(text: &str) -> String {
+        shown::connection_url(text)
+    }
+}
+
+/// An http(s) address that may itself open what is there, such as a collector's: of it, the host alone is shown.
+#[derive(Debug, Clone)]
+pub struct PrivateUrl(pub Url);
+
+impl Setting for PrivateUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        <Url as Setting>::parse(text).map(Self)
+    }
+
+    fn shown(text: &str) -> String {
+        shown::host_of_web_url(text)
+    }
 }
 
 impl Setting for SecretString {
@@ -89,7 +142,7 @@ impl Setting for Vec<IpNet> {
         text.split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty())
-            .map(|part| network(part).map_err(|_| format!("expected networks such as 10.0.0.0/8, found {part:?}")))
+            .map(|part| network(part).map_err(|_| format!("expected networks such as 10.0.0.0/8, found {}", quoted(part))))
             .collect()
     }
 }
@@ -132,7 +185,7 @@ impl Settings {
             Some(value) => value,
             None => {
                 if let Some(row) = self.described.iter_mut().find(|row| row.name == name && row.source == "unset") {
-                    (row.value, row.source) = (shown::<T>(default), "default");
+                    (row.value, row.source) = (shown::<T>(name, default), "default");
                 }
                 readable(name, default)
             }
@@ -172,14 +225,18 @@ impl Settings {
         // Several services in one process ask for the same setting: it is described once.
         if !is_given && !self.described.iter().any(|row| row.name == name) {
             let (value, source) = match &found {
-                Ok(Some((text, source))) => (shown::<T>(text), *source),
+                Ok(Some((text, source))) => (shown::<T>(name, text), *source),
                 Ok(None) => (String::new(), "unset"),
                 Err(_) => (String::new(), "file"),
             };
             self.described.push(Described { name, value, source, meaning });
         }
         let Some((text, _)) = found? else { return Ok(None) };
-        T::parse(&text).map(Some).map_err(|mistake| format!("{name}: {mistake}"))
+        T::parse(&text).map(Some).map_err(|mistake| {
+            let shown = shown::<T>(name, &text);
+            let mistake = if shown == text { mistake } else { mistake.replace(&*text, &shown) };
+            format!("{name}: {mistake}")
+        })
     }
 
     /// A setting's text and where it stands: in the environment, or in the file that `NAME_FILE` names there.
@@ -195,8 +252,10 @@ impl Settings {
         if in_environment.is_some() {
             return Err(format!("{name} and {file_name} are both set: expected one of them"));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{file_name}: {path}: {error}"))?;
-        trimmed(&text).map(|text| Some((text, "file"))).ok_or_else(|| format!("{file_name}: {path} is empty"))
+        // Not the path: it is the secret, where somebody has taken the one setting for the other.
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{file_name}: expected the path of a file that can be read: {error}"))?;
+        trimmed(&text).map(|text| Some((text, "file"))).ok_or_else(|| format!("{file_name}: the file is empty"))
     }
 
     /// Adds a mistake that only shows when two settings are seen together. The same one twice is one.
@@ -230,16 +289,12 @@ impl Settings {
     }
 }
 
-fn shown<T: Setting>(text: &str) -> String {
-    // A connection URL carries a password: it is shown without.
-    match Url::parse(text) {
-        _ if T::SECRET => "[secret]".to_owned(),
-        Ok(mut url) if url.password().is_some() => {
-            let _ = url.set_password(Some("[secret]"));
-            url.to_string()
-        }
-        _ => text.to_owned(),
-    }
+/// What is printed of a setting. A text whose name says that it is a secret is one, whatever it was read as.
+fn shown<T: Setting>(name: &str, text: &str) -> String {
+    const SECRETS: [&str; 6] = ["CREDENTIAL", "CREDENTIALS", "HEADERS", "PASSWORD", "SECRET", "TOKEN"];
+    let last = name.rsplit('_').next().unwrap_or_default();
+    let is_secret = T::SECRET || SECRETS.contains(&last) || (last == "KEY" && text.len() >= 16);
+    if is_secret { shown::HIDDEN.to_owned() } else { T::shown(text) }
 }
 
 fn readable<T: Setting>(name: &str, text: &str) -> T {
@@ -274,6 +329,37 @@ mod tests {
         let _: Option<SecretString> = settings.optional("MASTER_KEY", "sealing");
         let _: Option<String> = settings.optional("REDIS_URL", "sessions");
         assert!(!settings.describe().contains("hunter2"), "{}", settings.describe());
+    }
+
+    #[test]
+    fn no_form_of_a_setting_shows_what_may_be_a_secret_in_it() {
+        let (url, key) = ("postgres://one,two/cart?password=hunter2", "hunter2-hunter2-hunter2");
+        let mut settings = settings(&[
+            ("DATABASE_URL", url),
+            ("OTHER_DATABASE_URL", url),
+            ("COLLECTOR_URL", "https://collector/hunter2"),
+            ("JWKS_URL", "https://ada:hunter2@keys.example"),
+            ("CART_URL", "cart:hunter2@localhost"),
+            ("CART_ADDR", "http://:hunter2@localhost"),
+            ("APP_SECRET", "hunter2"),
+            ("APP_API_KEY", key),
+            ("APP_KEY_NAME", "shown"),
+        ]);
+        let _: Option<ConnectionUrl> = settings.optional("DATABASE_URL", "the service's own database");
+        let _: Option<PrivateUrl> = settings.optional("COLLECTOR_URL", "traces");
+        let _: Option<Url> = settings.optional("JWKS_URL", "keys");
+        let _: Option<Url> = settings.optional("CART_URL", "the cart");
+        let _: Option<SocketAddr> = settings.optional("CART_ADDR", "where to listen");
+        for name in ["OTHER_DATABASE_URL", "APP_SECRET", "APP_API_KEY", "APP_KEY_NAME"] {
+            let _: Option<String> = settings.optional(name, "of a service of another team");
+        }
+        let refused = settings.finish().expect_err("three mistakes").to_string();
+        let shown = settings.describe();
+        assert!(shown.contains("postgres://one,two/cart?[secret]") && shown.contains("  shown"), "{shown}");
+        for text in [&shown, &refused] {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(refused.contains("3 mistake") && refused.contains("without a login"), "{refused}");
     }
 
     #[test]
@@ -315,9 +401,10 @@ mod tests {
         let _: Option<SecretString> = settings.optional("ADMIN_PASSWORD", "the first administrator's password");
         let _: String = settings.or("REDIS_URL", "redis://localhost", "sessions");
         let text = settings.finish().expect_err("four mistakes").to_string();
-        for mistake in ["4 mistake", "MASTER_KEY_FILE: /nowhere/key", "DATABASE_URL_FILE: ", "is empty", "both set"] {
+        for mistake in ["4 mistake", "MASTER_KEY_FILE: ", "DATABASE_URL_FILE: ", "is empty", "both set"] {
             assert!(text.contains(mistake), "{mistake} is missing from: {text}");
         }
+        assert!(!text.contains("/nowhere/key"), "a path may be the secret itself: {text}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Postgres, Sqlite, SqlitePool};
@@ -96,7 +97,12 @@ impl Database {
     pub async fn open(url: &str, max_connections: u32) -> anyhow::Result<Self> {
         match url.split(':').next() {
             Some("postgres" | "postgresql") => Self::open_postgres(url, max_connections).await,
-            Some("sqlite") => Self::open_sqlite(SqliteConnectOptions::from_str(url)?, max_connections).await,
+            Some("sqlite") => {
+                // The cause could quote a part of the URL.
+                let options = SqliteConnectOptions::from_str(url).ok();
+                let options = options.context("a SQLite URL is sqlite:PATH, with mode, cache or immutable behind a ?")?;
+                Self::open_sqlite(options, max_connections).await
+            }
             _ => anyhow::bail!("a database URL starts with postgres:// or sqlite:"),
         }
     }

@@ -26,7 +26,7 @@ use url::Url;
 pub use self::metric::{Metric, describe};
 pub use self::sampling::Sampling;
 use crate::calls::{self, TRACES};
-use crate::config::{Setting, Settings};
+use crate::config::{PrivateUrl, Setting, Settings};
 
 /// What is logged where `LOG_FILTER` says nothing: not what libraries tell of each of their steps.
 pub const DEFAULT_FILTER: &str = "info,actix_server=warn,batch_aint_one=warn";
@@ -69,10 +69,12 @@ impl TelemetryConfig {
                 DEFAULT_FILTER,
                 "what is logged: info, or such as warn,auth_service=debug",
             ),
-            otlp_endpoint: settings.optional(
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "where traces go by OTLP over HTTP, such as http://collector:4318; without it none are sent",
-            ),
+            otlp_endpoint: settings
+                .optional(
+                    "OTEL_EXPORTER_OTLP_ENDPOINT",
+                    "where traces go by OTLP over HTTP, such as http://collector:4318; without it none are sent",
+                )
+                .map(|PrivateUrl(url)| url),
             sampling: Sampling::read(settings),
         }
     }

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{CookieKeys, RelyingPartyConfig};
-use crate::config::Settings;
+use crate::config::{Settings, quoted};
 
 /// What stands where `OIDC_CLIENT_SECRET` is missing, until [`Settings::finish`] fails.
 const EXAMPLE_SECRET: &str = "the-secret-that-the-auth-service-gave-to-the-client";
@@ -54,10 +54,10 @@ fn public_url(settings: &mut Settings, listens: SocketAddr) -> Url {
     let text: String = settings.optional("PUBLIC_URL", meaning).unwrap_or_else(|| default.clone());
     let url = Url::parse(&text).ok().filter(|url| {
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && url.username().is_empty()
+        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && url.username().is_empty() && url.password().is_none()
     });
     url.unwrap_or_else(|| {
-        settings.mistake(format!("PUBLIC_URL: expected http(s)://HOST[:PORT] without a path, found {text:?}"));
+        settings.mistake(format!("PUBLIC_URL: expected http(s)://HOST[:PORT] without a path, found {}", quoted(&text)));
         Url::parse(&default).expect("a URL of a port")
     })
 }
