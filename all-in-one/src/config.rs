@@ -109,11 +109,16 @@ fn read_addresses(settings: &mut Settings) -> Addresses {
         }
         address
     };
-    Addresses {
+    let addresses = Addresses {
         auth: address("AUTH_ADDR", "127.0.0.1:8081", "where the auth service listens"),
         cart: address("CART_ADDR", "127.0.0.1:8082", "where the cart service listens"),
         orders: address("ORDER_ADDR", "127.0.0.1:8083", "where the order service listens"),
+    };
+    let Addresses { auth, cart, orders } = addresses;
+    if auth == cart || cart == orders || auth == orders {
+        settings.mistake("AUTH_ADDR, CART_ADDR, ORDER_ADDR: expected three different addresses");
     }
+    addresses
 }
 
 /// The services find each other where they listen, unless they are told another way.
@@ -194,6 +199,9 @@ fn give_keys(settings: &mut Settings, keys: &mut Keys<'_>) -> anyhow::Result<()>
         ),
     ] {
         let key = keys.read(settings, name, file, meaning)?;
+        if let Some(lost) = keys.data.lost(file, "auth.db").filter(|_| name == "MASTER_KEY") {
+            settings.mistake(format!("{name}: {lost}"));
+        }
         settings.give(name, key.expose_secret());
     }
     Ok(())

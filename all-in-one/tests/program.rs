@@ -226,7 +226,8 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
     let address = other.local_addr().expect("its address").to_string();
     let (succeeded, said) = newcomer.asks(&[("CART_ADDR", &address)], None);
     assert!(!succeeded);
-    assert!(said.contains(&format!("something else listens on {address}; set CART_ADDR")), "{said}");
+    assert!(said.contains(&format!("something else listens on {address}\n")), "{said}");
+    assert!(said.contains("next: stop it, or set CART_ADDR to another address"), "{said}");
     assert!(!newcomer.folder.path().join("data").exists(), "a start that fails leaves something behind");
 }
 

@@ -83,7 +83,7 @@ pub struct Started {
 /// What is missing or does not answer, in words for an operator.
 pub async fn start(config: Config) -> anyhow::Result<Started> {
     telemetry::describe(measures::METRICS);
-    let listener = server::bind(config.server.address)?;
+    let listener = server::bind(&config.server)?;
     let address = listener.local_addr()?;
     let service = Arc::new(AuthService::open(&config).await?);
     let created = accounts::create_first(&service, &config.first_users).await?;

@@ -185,7 +185,7 @@ fn is_at_this_machine(issuer: &str) -> bool {
 pub async fn open_database(config: &Config) -> anyhow::Result<Database> {
     anyhow::ensure!(!config.database_url.is_empty(), "DATABASE_URL is not set");
     let opened = Database::open(&config.database_url, config.database_connections).await;
-    let database = opened.context("the database of DATABASE_URL cannot be opened")?;
+    let database = opened.context("the auth service's database cannot be opened")?;
     database.migrate(&MIGRATIONS).await.context("the tables could not be brought up to date")?;
     Ok(database)
 }
@@ -201,7 +201,7 @@ async fn open_stores(
         }
         Stores::Redis(url) => {
             let redis = Redis::open(url).context("REDIS_URL")?;
-            check(&redis).await.context("the Redis of REDIS_URL")?;
+            check(&redis).await?;
             let feed_window = config.remember();
             let mut sessions =
                 RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window).demanding_a_mark();

@@ -29,9 +29,14 @@ pub use self::primary::Primary;
 pub use self::sqlite::{Open, while_open};
 pub use self::write_probe::WriteProbe;
 use crate::calls;
+use crate::config::{ConnectionUrl, Setting as _};
+use crate::program::Fault;
 
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What names a database, for whoever is to correct it.
+const SETTING: &str = "DATABASE_URL (at the all-in-one AUTH_, CART_ or ORDER_DATABASE_URL)";
 
 /// How long a server that has a query may be silent. It gives up by itself before; one that does not answer even then
 /// hangs, is cut off, or waits for a standby that is away.
@@ -121,7 +126,12 @@ impl Database {
     }
 
     async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32) -> anyhow::Result<Self> {
-        let pool = sqlite::open(options, max_connections).await?;
+        let file = ConnectionUrl::shown(&format!("sqlite:{}", options.get_filename().display()));
+        let fault = || {
+            let next = format!("make its folder, and let this user write there; the file is named by {SETTING}");
+            Fault::new(format!("{file} cannot be used"), next)
+        };
+        let pool = sqlite::open(options, max_connections).await.with_context(fault)?;
         Ok(Self::Sqlite(pool))
     }
 

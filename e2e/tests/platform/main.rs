@@ -6,6 +6,7 @@ mod documents;
 mod faults;
 mod full_disk;
 mod on_behalf;
+mod mistakes;
 mod operation;
 mod readme;
 mod refresh;
