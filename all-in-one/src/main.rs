@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use all_in_one::Config;
 use clap::{Parser, Subcommand};
 use shared::config::Settings;
-use shared::{program, server};
 use shared::telemetry::{self, TelemetryConfig};
+use shared::{program, server};
 
 /// The three services of the platform in one process. Without a command they serve until Ctrl-C or SIGTERM.
 #[derive(Parser)]

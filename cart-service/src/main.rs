@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use shared::config::Settings;
 use shared::database::Database;
-use shared::{program, server};
 use shared::telemetry::{self, TelemetryConfig};
+use shared::{program, server};
 
 /// The catalogue, stock and carts. Without a command it serves until SIGTERM or SIGINT.
 #[derive(Parser)]
@@ -46,7 +46,8 @@ async fn run() -> anyhow::Result<()> {
     let _telemetry = telemetry::start("cart-service", &telemetry)?;
     if let Some(Command::Migrate) = arguments.command {
         let database = Database::open(&config.database_url, 1).await;
-        return cart_service::storage::migrate(&database.context("the cart service's database cannot be opened")?).await;
+        return cart_service::storage::migrate(&database.context("the cart service's database cannot be opened")?)
+            .await;
     }
     let running = cart_service::start(config).await?;
     server::until_stopped(vec![running]).await;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use order_service::{Config, OrderService};
 use shared::config::Settings;
-use shared::{program, server};
 use shared::telemetry::{self, TelemetryConfig};
+use shared::{program, server};
 
 /// Orders and payment. Without a command it serves until SIGTERM or SIGINT.
 #[derive(Parser)]

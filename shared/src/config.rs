@@ -1,151 +1,15 @@
 //! Settings from the environment, or from a file: `NAME_FILE` names the file that holds `NAME`, as secrets are mounted.
 //! Owns how one is read, described and refused; every mistake is named at once, and a secret never prints.
 
+mod placeholder;
+mod setting;
 mod shown;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use secrecy::SecretString;
-use url::Url;
-
-/// What a setting's text may be read as.
-pub trait Setting: Sized {
-    /// A secret's value is never printed.
-    const SECRET: bool = false;
-
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// What is wrong, in words that an operator can act on; never the value of a secret.
-    fn parse(text: &str) -> Result<Self, String>;
-
-    /// What is printed of the text, where it is no [`SECRET`](Self::SECRET).
-    fn shown(text: &str) -> String {
-        shown::text(text)
-    }
-}
-
-/// A part of a setting's text as a message quotes it: without what may be a secret in it.
-pub fn quoted(text: &str) -> String {
-    format!("{:?}", shown::text(text))
-}
-
-macro_rules! parsed_by_from_str {
-    ($($type:ty => $expected:literal),* $(,)?) => {$(
-        impl Setting for $type {
-            fn parse(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|_| format!(concat!("expected ", $expected, ", found {:?}"), text))
-            }
-        }
-    )*};
-}
-
-parsed_by_from_str! {
-    String => "text",
-    SocketAddr => "an address and port such as 127.0.0.1:8081",
-    PathBuf => "a path",
-    u16 => "a whole number",
-    u32 => "a whole number",
-    u64 => "a whole number",
-    usize => "a whole number",
-    bool => "true or false",
-}
-
-impl Setting for Url {
-    /// An http(s) URL without a login: programs that fetch it would repeat that in errors.
-    fn parse(text: &str) -> Result<Self, String> {
-        let url = text.parse::<Self>().ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let url = url.ok_or("expected an absolute URL such as http://localhost:8081")?;
-        let has_login = !url.username().is_empty() || url.password().is_some();
-        if has_login { Err("expected an address without a login (USER:PASSWORD@)".to_owned()) } else { Ok(url) }
-    }
-
-    fn shown(text: &str) -> String {
-        shown::web_url(text)
-    }
-}
-
-/// The URL of a database or a Redis, which holds a login. Whoever opens it reads it; here it is only kept from being seen.
-#[derive(Clone, Default)]
-pub struct ConnectionUrl(pub String);
-
-impl Setting for ConnectionUrl {
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self(text.to_owned()))
-    }
-
-    fn shown(text: &str) -> String {
-        shown::connection_url(text)
-    }
-}
-
-/// An http(s) address that may itself open what is there, such as a collector's: of it, the host alone is shown.
-#[derive(Debug, Clone)]
-pub struct PrivateUrl(pub Url);
-
-impl Setting for PrivateUrl {
-    fn parse(text: &str) -> Result<Self, String> {
-        <Url as Setting>::parse(text).map(Self)
-    }
-
-    fn shown(text: &str) -> String {
-        shown::host_of_web_url(text)
-    }
-}
-
-impl Setting for SecretString {
-    const SECRET: bool = true;
-
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(text.into())
-    }
-}
-
-impl Setting for Duration {
-    /// `250ms`, `30s`, `5m`, `12h`, `7d`.
-    fn parse(text: &str) -> Result<Self, String> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let expected = || format!("expected a duration such as 30s, 5m, 12h or 7d, found {text:?}");
-        let count: u64 = text[..digits].parse().map_err(|_| expected())?;
-        let unit_millis = match &text[digits..] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(expected()),
-        };
-        count
-            .checked_mul(unit_millis)
-            .filter(|millis| *millis <= 100 * 365 * 86_400_000)
-            .map(Self::from_millis)
-            .ok_or_else(|| format!("{text:?} is longer than a hundred years"))
-    }
-}
-
-impl Setting for Vec<String> {
-    /// Words, with commas between.
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
-    }
-}
-
-impl Setting for Vec<IpNet> {
-    /// Networks or single addresses, with commas between.
-    fn parse(text: &str) -> Result<Self, String> {
-        let network = |part: &str| part.parse().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
-        text.split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(|part| network(part).map_err(|_| format!("expected networks such as 10.0.0.0/8, found {}", quoted(part))))
-            .collect()
-    }
-}
+pub use self::setting::{ConnectionUrl, PrivateUrl, Setting, quoted};
 
 struct Described {
     name: &'static str,
@@ -187,7 +51,7 @@ impl Settings {
                 if let Some(row) = self.described.iter_mut().find(|row| row.name == name && row.source == "unset") {
                     (row.value, row.source) = (shown::<T>(name, default), "default");
                 }
-                readable(name, default)
+                T::parse(default).unwrap_or_else(|mistake| panic!("the default of {name} is not readable: {mistake}"))
             }
         }
     }
@@ -201,14 +65,14 @@ impl Settings {
         duration
     }
 
-    /// A setting that must be given. `example` is shown when it is not, and stands in until [`Settings::finish`] fails.
+    /// A setting that must be given. `example` is shown when it is not, and [`Setting::stand_in`] makes what stands in.
     pub fn required<T: Setting>(&mut self, name: &'static str, example: &str, meaning: &'static str) -> T {
         match self.read(name, meaning) {
             Ok(Some(value)) => return value,
             Ok(None) => self.mistake(format!("{name} is not set: {meaning}. For example {name}={example}")),
             Err(mistake) => self.mistake(mistake),
         }
-        readable(name, example)
+        T::stand_in(example).unwrap_or_else(|mistake| panic!("the example of {name} is not readable: {mistake}"))
     }
 
     /// A setting that may be left out. An empty text counts as left out.
@@ -232,6 +96,11 @@ impl Settings {
             self.described.push(Described { name, value, source, meaning });
         }
         let Some((text, _)) = found? else { return Ok(None) };
+        if is_secret::<T>(name, &text)
+            && let Some(mistake) = placeholder::mistake(&text)
+        {
+            return Err(format!("{name}: {mistake}"));
+        }
         T::parse(&text).map(Some).map_err(|mistake| {
             let shown = shown::<T>(name, &text);
             let mistake = if shown == text { mistake } else { mistake.replace(&*text, &shown) };
@@ -289,21 +158,24 @@ impl Settings {
     }
 }
 
-/// What is printed of a setting. A text whose name says that it is a secret is one, whatever it was read as.
+/// What is printed of a setting.
 fn shown<T: Setting>(name: &str, text: &str) -> String {
-    const SECRETS: [&str; 6] = ["CREDENTIAL", "CREDENTIALS", "HEADERS", "PASSWORD", "SECRET", "TOKEN"];
-    let last = name.rsplit('_').next().unwrap_or_default();
-    let is_secret = T::SECRET || SECRETS.contains(&last) || (last == "KEY" && text.len() >= 16);
-    if is_secret { shown::HIDDEN.to_owned() } else { T::shown(text) }
+    if is_secret::<T>(name, text) { shown::HIDDEN.to_owned() } else { T::shown(text) }
 }
 
-fn readable<T: Setting>(name: &str, text: &str) -> T {
-    T::parse(text).unwrap_or_else(|mistake| panic!("the default or example of {name} is not readable: {mistake}"))
+/// A text whose name says that it is a secret is one, whatever it is read as.
+fn is_secret<T: Setting>(name: &str, text: &str) -> bool {
+    const SECRETS: [&str; 6] = ["CREDENTIAL", "CREDENTIALS", "HEADERS", "PASSWORD", "SECRET", "TOKEN"];
+    let last = name.rsplit('_').next().unwrap_or_default();
+    T::SECRET || SECRETS.contains(&last) || (last == "KEY" && text.len() >= 16)
 }
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
+    use std::net::SocketAddr;
+
+    use secrecy::{ExposeSecret as _, SecretString};
+    use url::Url;
 
     use super::*;
 
@@ -360,6 +232,24 @@ mod tests {
             assert!(!text.contains("hunter2"), "{text}");
         }
         assert!(refused.contains("3 mistake") && refused.contains("without a login"), "{refused}");
+    }
+
+    #[test]
+    fn an_example_is_no_secret_and_none_is_printed_that_could_be_one() {
+        let mut settings = settings(&[
+            ("MASTER_KEY", "$(openssl rand -base64 32)"),
+            ("APP_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("DATABASE_URL", "postgres://cart:PASSWORD@localhost/cart"),
+        ]);
+        let _: SecretString = settings.required("MASTER_KEY", "$(openssl rand -base64 32)", "sealing");
+        let _: Option<String> = settings.optional("APP_SECRET", "of a service of another team");
+        let _: ConnectionUrl = settings.required("DATABASE_URL", "postgres://cart:PASSWORD@localhost/cart", "its own");
+        let text = settings.finish().expect_err("three mistakes").to_string();
+        for mistake in
+            ["3 mistake", "MASTER_KEY: expected the output", "APP_SECRET: expected a secret", "place of PASSWORD"]
+        {
+            assert!(text.contains(mistake), "{mistake} is missing from: {text}");
+        }
     }
 
     #[test]
@@ -427,14 +317,5 @@ mod tests {
         assert!(mistakes.contains("1 mistake"), "{mistakes}");
         let described = settings.describe();
         assert_eq!(described.lines().count(), 1, "what is given is nobody's setting: {described}");
-    }
-
-    #[test]
-    fn durations_have_a_unit_and_an_end() {
-        assert_eq!(Duration::parse("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        assert_eq!(Duration::parse("250ms"), Ok(Duration::from_millis(250)));
-        for refused in ["", "7", "d", "-1s", "1.5h", "99999999999999999999d", "5 m"] {
-            assert!(Duration::parse(refused).is_err(), "{refused} was taken");
-        }
     }
 }

@@ -105,7 +105,8 @@ impl Database {
             Some("sqlite") => {
                 // The cause could quote a part of the URL.
                 let options = SqliteConnectOptions::from_str(url).ok();
-                let options = options.context("a SQLite URL is sqlite:PATH, with mode, cache or immutable behind a ?")?;
+                let options =
+                    options.context("a SQLite URL is sqlite:PATH, with mode, cache or immutable behind a ?")?;
                 Self::open_sqlite(options, max_connections).await
             }
             _ => anyhow::bail!("a database URL starts with postgres:// or sqlite:"),

@@ -33,7 +33,10 @@ pub fn cannot_listen(error: io::Error, address: SocketAddr, setting: &str) -> an
             format!("nothing can listen on {address}, for this machine does not have that address"),
             format!("set {setting} to one of its own, such as {setting}=127.0.0.1:{}", address.port()),
         ),
-        _ => (format!("nothing can listen on {address}"), format!("set {setting} to another address, such as {setting}={other}")),
+        _ => (
+            format!("nothing can listen on {address}"),
+            format!("set {setting} to another address, such as {setting}={other}"),
+        ),
     };
     anyhow::Error::from(error).context(Fault::new(fault, next))
 }

@@ -79,7 +79,8 @@ fn a_mistake_in_the_settings_is_named_and_nothing_else_is_said() {
 
 #[test]
 fn a_postgresql_that_is_away_is_named_with_what_to_do() {
-    for (program, setting) in PROGRAMS.into_iter().zip(["DATABASE_URL", "DATABASE_URL", "DATABASE_URL", "AUTH_DATABASE_URL"])
+    for (program, setting) in
+        PROGRAMS.into_iter().zip(["DATABASE_URL", "DATABASE_URL", "DATABASE_URL", "AUTH_DATABASE_URL"])
     {
         let address = address();
         for hosts in [address.clone(), format!("{address},{}", self::address())] {

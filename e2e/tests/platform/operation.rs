@@ -59,7 +59,8 @@ fn config_prints_no_secret_in_whatever_form_a_setting_holds_it() {
         "redis://:1/hunter2@cache/0",
         "hunter2@cache",
     ];
-    let addresses = ["http://ada:hunter2@localhost:8082", "http://localhost:8082/?key=hunter2", "ada:hunter2@localhost"];
+    let addresses =
+        ["http://ada:hunter2@localhost:8082", "http://localhost:8082/?key=hunter2", "ada:hunter2@localhost"];
     let secrets = ["FIRST_CLIENTS", "CHECKOUT_SECRET", "MASTER_KEY", "COOKIE_KEY", "OIDC_CLIENT_SECRET"];
     let more = ["ADMIN_PASSWORD", "DEMO_PASSWORD", "SHOP_CLIENT_SECRET", "SESSION_ATTRIBUTE_KEY", "CLUSTER_KEY"];
     for turn in 0..databases.len() {

@@ -56,7 +56,11 @@ pub fn text(text: &str) -> String {
         None => HIDDEN.to_owned(),
     };
     // A connection may have commas of its own, between its hosts.
-    if !text.starts_with("http") { one(text) } else { text.split(',').map(str::trim).map(one).collect::<Vec<_>>().join(",") }
+    if !text.starts_with("http") {
+        one(text)
+    } else {
+        text.split(',').map(str::trim).map(one).collect::<Vec<_>>().join(",")
+    }
 }
 
 fn web(text: &str, path: Path) -> String {

@@ -135,7 +135,9 @@ fn followed(query: &str) -> anyhow::Result<String> {
             ("target_session_attrs", _) => bail!("target_session_attrs can be read-write or primary"),
             (name, _) if PARAMETERS.contains(&name) || name.starts_with("options[") => kept.push(parameter),
             (name, _) => match IGNORED.iter().find(|ignored| **ignored == name) {
-                Some(ignored) => tracing::warn!(parameter = ignored, "a parameter of the database's URL has no meaning here"),
+                Some(ignored) => {
+                    tracing::warn!(parameter = ignored, "a parameter of the database's URL has no meaning here")
+                }
                 None => bail!("a parameter is not known; known are {} and target_session_attrs", PARAMETERS.join(", ")),
             },
         }
@@ -207,7 +209,10 @@ mod tests {
     fn parameters_are_followed_in_any_spelling_and_those_of_libpq_alone_are_left_out() {
         let url = "postgres://one/?connect_timeout=5&channel_binding=require&us%65r=shop&options[x]=1&dbname=cart";
         let hosts = Hosts::read(url).expect("it is read");
-        assert_eq!((hosts.all()[0].options.get_username(), hosts.all()[0].options.get_database()), ("shop", Some("cart")));
+        assert_eq!(
+            (hosts.all()[0].options.get_username(), hosts.all()[0].options.get_database()),
+            ("shop", Some("cart"))
+        );
     }
 
     #[test]

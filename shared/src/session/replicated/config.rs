@@ -53,7 +53,7 @@ impl ReplicatedConfig {
             settings.mistake(format!("CLUSTER_SEEDS: expected host:port, found {}", quoted(seed)));
         }
         let meaning = "the key that all nodes share: 32 random bytes in base64; several with commas, the first seals";
-        let example = "IyXbwLh1AqGFbYDl4n+H9dTXyXtYdQm2tMXHnu5sKbY=";
+        let example = "$(openssl rand -base64 32)";
         let keys = settings.required("CLUSTER_KEY", example, meaning);
         let meaning = "when a change is answered: sync (all nodes have it) or async (this one has it)";
         let write = settings.or("CLUSTER_WRITE", "sync", meaning);
