@@ -11,6 +11,7 @@ mod hosts;
 mod measured;
 mod primary;
 mod sqlite;
+mod turns;
 mod write_probe;
 
 use std::path::Path;
@@ -20,13 +21,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection as _, Postgres, Sqlite, SqlitePool};
+use sqlx::{Connection as _, Postgres, Sqlite};
 use tracing::Span;
 
 use self::hosts::Hosts;
 pub use self::measured::Measured;
 pub use self::primary::Primary;
-pub use self::sqlite::{Open, while_open};
+pub use self::sqlite::{Open, SqliteFile, while_open};
+pub use self::turns::Turn;
 pub use self::write_probe::WriteProbe;
 use crate::calls;
 use crate::config::{ConnectionUrl, Setting as _};
@@ -46,14 +48,14 @@ const SILENCE: Duration = Duration::from_secs(8);
 #[derive(Clone, Debug)]
 pub enum Database {
     Postgres(Primary),
-    Sqlite(SqlitePool),
+    Sqlite(SqliteFile),
 }
 
 /// A transaction that is rolled back unless it is committed, with its span in the trace.
 pub enum Transaction {
     Postgres(sqlx::Transaction<'static, Postgres>, Span),
-    /// With whether SQLite still has it.
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Span, Open),
+    /// With whether SQLite still has it, and the turn to write, which is given up after it.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Span, Open, Turn),
 }
 
 /// Runs one expression on the pool of whichever database it is.
@@ -66,8 +68,8 @@ macro_rules! on_database {
                 let $pool = $crate::database::Measured::new(&pool);
                 $query
             }
-            $crate::database::Database::Sqlite(pool) => {
-                let $pool = $crate::database::Measured::new(pool);
+            $crate::database::Database::Sqlite(file) => {
+                let $pool = file.measured();
                 $query
             }
         }
@@ -83,7 +85,7 @@ macro_rules! in_transaction {
                 let $connection = &mut **transaction;
                 $crate::database::in_time(async { $query }).await
             }
-            $crate::database::Transaction::Sqlite(transaction, _, open) => {
+            $crate::database::Transaction::Sqlite(transaction, _, open, _) => {
                 let $connection = &mut **transaction;
                 $crate::database::while_open(open, async { $query }).await
             }
@@ -132,8 +134,7 @@ impl Database {
             let next = format!("make its folder, and let this user write there; the file is named by {SETTING}");
             Fault::new(format!("{file} cannot be used"), next)
         };
-        let pool = sqlite::open(options, max_connections).await.with_context(fault)?;
-        Ok(Self::Sqlite(pool))
+        Ok(Self::Sqlite(SqliteFile::open(options, max_connections).await.with_context(fault)?))
     }
 
     /// Brings the tables up to the newest migration; replicas that start together take turns.
@@ -159,12 +160,13 @@ impl Database {
                 connection.close().await?;
                 migrated?;
             }
-            Self::Sqlite(pool) => migrator.run(pool).await?,
+            Self::Sqlite(file) => migrator.run(file.pool()).await?,
         }
         Ok(())
     }
 
-    /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock.
+    /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock; writers
+    /// get it in the order in which they came.
     ///
     /// # Errors
     /// No connection or lock was free in time, or it is too late for the request that this is done for: nothing was changed.
@@ -175,10 +177,10 @@ impl Database {
                 let span = calls::transaction_span("postgresql");
                 Transaction::Postgres(measured::waited(primary.pool().begin()).await?, span)
             }
-            Self::Sqlite(pool) => {
+            Self::Sqlite(file) => {
                 let span = calls::transaction_span("sqlite");
-                let begun = measured::waited(pool.begin_with("BEGIN IMMEDIATE")).await?;
-                Transaction::Sqlite(begun, span, Open::default())
+                let (begun, turn) = measured::waited(file.begin()).await?;
+                Transaction::Sqlite(begun, span, Open::default(), turn)
             }
         })
     }
@@ -194,7 +196,7 @@ impl Database {
     pub async fn close(&self) {
         match self {
             Self::Postgres(primary) => primary.close().await,
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(file) => file.pool().close().await,
         }
     }
 }
@@ -222,7 +224,11 @@ impl Transaction {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let (outcome, span) = match self {
             Self::Postgres(transaction, span) => (in_time(transaction.commit()).await, span),
-            Self::Sqlite(transaction, span, mut open) => (while_open(&mut open, transaction.commit()).await, span),
+            Self::Sqlite(transaction, span, mut open, turn) => {
+                let outcome = while_open(&mut open, transaction.commit()).await;
+                drop(turn);
+                (outcome, span)
+            }
         };
         outcome.inspect_err(|error| calls::failed(&span, &measured::kind(error)))
     }
