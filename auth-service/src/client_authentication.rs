@@ -15,6 +15,7 @@ use crate::AuthService;
 use crate::clients::{self, AuthMethod, Client, SecretHash};
 use crate::form::{Form, decode};
 use crate::oauth_error::OAuthError;
+use crate::refusals::Reason;
 use crate::storage::audit::{Act, Actor, By, Entry};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -55,14 +56,25 @@ pub async fn authenticate(service: &AuthService, request: &HttpRequest, form: &F
         None => clients::find(service, form.get("client_id").unwrap_or_default()).await?,
         Some(presented) => clients::find(service, &presented.client_id).await?,
     };
-    let is_proven = match &presented {
-        None => false,
-        Some(presented) => is_proven(service, request, client.as_ref(), &presented.proof).await?,
+    let proven = match &presented {
+        None => Err(Reason::Unreadable),
+        Some(presented) => prove(service, request, client.as_ref(), &presented.proof).await?,
     };
-    match client {
-        Some(client) if is_proven => Ok(client),
-        client => Err(refuse(service, request, client.as_ref(), uses_header).await),
-    }
+    let (client, reason) = match (client, proven) {
+        (Some(client), Ok(())) => return Ok(client),
+        (client, Err(reason)) => (client, reason),
+        (None, Ok(())) => (None, Reason::UnknownClient),
+    };
+    tell(service, form, client.as_ref(), presented.as_ref(), reason);
+    Err(refuse(service, request, client.as_ref(), uses_header).await)
+}
+
+/// Leaves the reason in the log: the answer is the same for all.
+fn tell(service: &AuthService, form: &Form, client: Option<&Client>, presented: Option<&Presented>, reason: Reason) {
+    let named = presented.map_or_else(|| form.get("client_id").unwrap_or_default(), |presented| &presented.client_id);
+    let shown = presented.map_or("unreadable", |presented| presented.proof.method().as_str());
+    let registered = client.map(|client| client.metadata.token_endpoint_auth_method.as_str());
+    service.refusals.of_authentication(reason, named, shown, registered);
 }
 
 /// What the request shows, or nothing where that cannot be read.
@@ -108,24 +120,30 @@ fn basic(header: &str) -> Option<(String, SecretString)> {
     (!secret.is_empty()).then(|| (client_id, secret.into()))
 }
 
-async fn is_proven(
+/// Whether the proof is the client's, or why it is not.
+async fn prove(
     service: &AuthService,
     request: &HttpRequest,
     client: Option<&Client>,
     proof: &Proof,
-) -> Result<bool, OAuthError> {
+) -> Result<Result<(), Reason>, OAuthError> {
     let fits = client.is_some_and(|client| client.metadata.token_endpoint_auth_method == proof.method());
+    let misfit = if client.is_some() { Reason::WrongMethod } else { Reason::UnknownClient };
     Ok(match proof {
-        Proof::None => fits,
+        Proof::None => fits.then_some(()).ok_or(misfit),
         Proof::Basic(secret) | Proof::Post(secret) => {
             // Compared in any case: the time does not tell who is known.
             let nobody = SecretHash::of("");
             let hash = client.and_then(|client| client.secret_hash.as_ref()).unwrap_or(&nobody);
-            hash.is_of(secret.expose_secret()) && fits
+            match (hash.is_of(secret.expose_secret()), fits) {
+                (true, true) => Ok(()),
+                (false, true) => Err(Reason::WrongSecret),
+                (_, false) => Err(misfit),
+            }
         }
         Proof::Assertion(assertion) => match client.filter(|_| fits) {
             Some(client) => assertion.proves(service, client, request).await?,
-            None => false,
+            None => Err(misfit),
         },
     })
 }

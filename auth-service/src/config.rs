@@ -21,10 +21,10 @@ use url::Url;
 
 pub use self::session_rules::SessionRules;
 use crate::back_channel::BackChannelRules;
-use crate::clients::{FirstClient, Scope};
 use crate::clients::first::FirstClients;
 use crate::clients::registration::RegistrationRules;
 use crate::clients::scope::ADMINISTRATION;
+use crate::clients::{FirstClient, Scope};
 use crate::email::Email;
 use crate::password::NewPassword;
 use crate::pruning::Retention;

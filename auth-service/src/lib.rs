@@ -31,6 +31,7 @@ pub mod password;
 pub mod pruning;
 pub mod refresh;
 pub mod refresh_token;
+pub mod refusals;
 pub mod roles;
 pub mod scopes;
 pub mod seal;

@@ -28,6 +28,7 @@ use crate::known_browser::DeviceCookies;
 use crate::password::PasswordHasher;
 use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
+use crate::refusals::Refusals;
 use crate::scopes::ApiScopes;
 use crate::seal::MasterKeys;
 use crate::sealed_requests::SealedRequests;
@@ -81,6 +82,8 @@ pub struct AuthService {
     pub retention: Retention,
     pub back_channel: BackChannel,
     pub unsettled: Unsettled,
+    /// The log lines of refused clients.
+    pub refusals: Refusals,
     pub ungiven: Ungiven,
     pub trusted_proxies: TrustedProxies,
     pub admin_allowed_networks: Vec<IpNet>,
@@ -133,6 +136,7 @@ impl AuthService {
             retention: config.retention.clone(),
             back_channel: BackChannel::new(config.back_channel.clone()),
             unsettled: Unsettled::default(),
+            refusals: Refusals::default(),
             ungiven: Ungiven::default(),
             trusted_proxies: config.trusted_proxies.clone(),
             admin_allowed_networks: config.admin_allowed_networks.clone(),

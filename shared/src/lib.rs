@@ -16,6 +16,7 @@ pub mod pages;
 pub mod pauses;
 pub mod problem;
 pub mod program;
+pub mod ration;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "relying-party")]

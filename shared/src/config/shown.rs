@@ -26,7 +26,7 @@ enum Path {
 }
 
 /// A database's or a Redis' URL: its hosts, its database and harmless parameters, without login.
-pub fn connection_url(text: &str) -> String {
+pub(super) fn connection_url(text: &str) -> String {
     let shown = match text.split_once(':') {
         Some(("sqlite", path)) => file(path),
         Some((scheme, rest)) if CONNECTIONS.contains(&scheme) => place(scheme, rest, Path::Shown),
@@ -36,17 +36,17 @@ pub fn connection_url(text: &str) -> String {
 }
 
 /// An http(s) URL, without login and without parameters.
-pub fn web_url(text: &str) -> String {
+pub(super) fn web_url(text: &str) -> String {
     web(text, Path::Shown)
 }
 
 /// The same of a place that is opened by its address: without its path.
-pub fn host_of_web_url(text: &str) -> String {
+pub(super) fn host_of_web_url(text: &str) -> String {
     web(text, Path::Hidden)
 }
 
 /// A text of any kind. What looks like URLs, with commas between, is shown as such.
-pub fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     if !text.contains("://") {
         return text.to_owned();
     }
