@@ -11,7 +11,7 @@ use auth_service::{EmbeddedStores, FirstUser, Stores};
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SessionCookie;
 use shared::authentication::strategy::Strategy;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::server::Route;
 
 use crate::data_folder::DataFolder;
@@ -59,11 +59,11 @@ impl Config {
         let route = if is_pinned { Some(read_route(settings, &mut data)?) } else { None };
 
         let mut database = |settings: &mut Settings, name, file: &str, meaning| {
-            let told = settings.optional(name, meaning);
+            let told: Option<ConnectionUrl> = settings.optional(name, meaning);
             if told.is_none() && is_node {
                 settings.mistake(shared_by_nodes(name));
             }
-            let url = told.unwrap_or_else(|| data.database(file));
+            let url = told.map_or_else(|| data.database(file), |ConnectionUrl(url)| url);
             settings.give("DATABASE_URL", url.clone());
             settings.give(name, url);
         };
@@ -109,11 +109,16 @@ fn read_addresses(settings: &mut Settings) -> Addresses {
         }
         address
     };
-    Addresses {
+    let addresses = Addresses {
         auth: address("AUTH_ADDR", "127.0.0.1:8081", "where the auth service listens"),
         cart: address("CART_ADDR", "127.0.0.1:8082", "where the cart service listens"),
         orders: address("ORDER_ADDR", "127.0.0.1:8083", "where the order service listens"),
+    };
+    let Addresses { auth, cart, orders } = addresses;
+    if auth == cart || cart == orders || auth == orders {
+        settings.mistake("AUTH_ADDR, CART_ADDR, ORDER_ADDR: expected three different addresses");
     }
+    addresses
 }
 
 /// The services find each other where they listen, unless they are told another way.
@@ -194,6 +199,9 @@ fn give_keys(settings: &mut Settings, keys: &mut Keys<'_>) -> anyhow::Result<()>
         ),
     ] {
         let key = keys.read(settings, name, file, meaning)?;
+        if let Some(lost) = keys.data.lost(file, "auth.db").filter(|_| name == "MASTER_KEY") {
+            settings.mistake(format!("{name}: {lost}"));
+        }
         settings.give(name, key.expose_secret());
     }
     Ok(())
@@ -277,11 +285,13 @@ fn give_clients(settings: &mut Settings, keys: &mut Keys<'_>, addresses: Address
         },
     };
     let meaning = "other clients that the auth service knows from its start, as RFC 7591 metadata in a JSON array";
-    let told: Option<String> = settings.optional("FIRST_CLIENTS", meaning);
-    let mut first = match told.as_deref().map(serde_json::from_str).transpose() {
+    let told: Option<SecretString> = settings.optional("FIRST_CLIENTS", meaning);
+    let mut first = match told.map(|told| serde_json::from_str(told.expose_secret())).transpose() {
         Ok(first) => first.unwrap_or_else(Vec::new),
         Err(error) => {
-            settings.mistake(format!("FIRST_CLIENTS: expected a JSON array: {error}"));
+            // The cause could quote a secret.
+            let place = (error.line(), error.column());
+            settings.mistake(format!("FIRST_CLIENTS: expected a JSON array: line {}, column {}", place.0, place.1));
             Vec::new()
         }
     };

@@ -59,6 +59,17 @@ impl DataFolder {
         }
     }
 
+    /// What to do where a key is made up although the file that it seals is there: the key of before is lost.
+    pub(crate) fn lost(&self, key: &str, sealed: &str) -> Option<String> {
+        let (key, sealed) = (self.path.join(key), self.path.join(sealed));
+        let is_new = self.new_keys.iter().any(|(path, _)| *path == key);
+        let is_sealed = fs::metadata(&sealed).is_ok_and(|file| file.len() > 0);
+        (is_new && is_sealed).then(|| {
+            let (key, sealed) = (key.display(), sealed.display());
+            format!("{key} is missing, and {sealed} is sealed with it: put it back, or begin anew in another DATA_DIR")
+        })
+    }
+
     /// Makes the folder, the new keys and the databases' files, for this user alone.
     ///
     /// # Errors
@@ -130,6 +141,22 @@ mod tests {
         for file in ["master.key", "auth.db", "lock"] {
             assert_eq!(mode(&path.join(file)), 0o600, "{file}");
         }
+    }
+
+    #[test]
+    fn a_key_is_lost_where_what_it_seals_is_there() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let lost = || {
+            let mut folder = DataFolder::at(parent.path().to_owned());
+            folder.key("master.key").expect("it is read or made up");
+            folder.lost("master.key", "auth.db")
+        };
+        fs::write(parent.path().join("auth.db"), "").expect("it is written");
+        assert_eq!(lost(), None, "nothing is in it");
+        fs::write(parent.path().join("auth.db"), "sealed").expect("it is written");
+        assert!(lost().is_some_and(|lost| lost.contains("master.key is missing")));
+        fs::write(parent.path().join("master.key"), "a key").expect("it is written");
+        assert_eq!(lost(), None);
     }
 
     #[test]

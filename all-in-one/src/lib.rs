@@ -9,9 +9,10 @@ mod welcome;
 
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use auth_service::CreatedUser;
 use shared::calls::in_service;
+use shared::program;
 use shared::server::Running;
 
 pub use self::config::{Addresses, Config};
@@ -40,11 +41,11 @@ pub async fn start(mut config: Config) -> anyhow::Result<Started> {
     config.start_node().await?;
     let data = config.data.prepare()?;
     let auth = in_service(config.auth.server.name, auth_service::start(config.auth)).await;
-    let auth = auth.context("the auth service")?;
+    let auth = auth.context("the auth service cannot start")?;
     let cart = in_service(config.cart.server.name, cart_service::start(config.cart)).await;
-    let cart = cart.context("the cart service")?;
+    let cart = cart.context("the cart service cannot start")?;
     let orders = in_service(config.orders.server.name, order_service::start(config.orders)).await;
-    let orders = orders.context("the order service")?;
+    let orders = orders.context("the order service cannot start")?;
     Ok(Started { auth: auth.running, cart, orders, created: auth.created, _data: data })
 }
 
@@ -59,12 +60,5 @@ impl Started {
 
 /// Whoever tries the product may have something else on the port: say so before anything is made.
 fn ensure_free(address: SocketAddr, setting: &str) -> anyhow::Result<()> {
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let other = SocketAddr::new(address.ip(), address.port().saturating_add(1000));
-            bail!("something else listens on {address}; set {setting} to another address, such as {setting}={other}")
-        }
-        Err(error) => Err(error).with_context(|| format!("nothing can listen on {address} ({setting})")),
-    }
+    TcpListener::bind(address).map(drop).map_err(|error| program::cannot_listen(error, address, setting))
 }

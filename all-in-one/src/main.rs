@@ -1,12 +1,13 @@
 //! Starts the whole platform in one process, or prints its settings.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
 
 use all_in_one::Config;
 use clap::{Parser, Subcommand};
 use shared::config::Settings;
-use shared::server;
 use shared::telemetry::{self, TelemetryConfig};
+use shared::{program, server};
 
 /// The three services of the platform in one process. Without a command they serve until Ctrl-C or SIGTERM.
 #[derive(Parser)]
@@ -23,7 +24,11 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    program::end(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut settings = Settings::from_env();
     let telemetry = read_telemetry(&mut settings);

@@ -17,6 +17,7 @@ use crate::AuthService;
 use crate::clients::{self, AuthMethod, Client, SecretHash};
 use crate::form::{Form, decode};
 use crate::oauth_error::OAuthError;
+use crate::refusals::Reason;
 use crate::storage::audit::{Act, Actor, By, Entry};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -57,15 +58,30 @@ pub async fn authenticate(service: &AuthService, request: &HttpRequest, form: &F
         None => clients::find(service, form.get("client_id").unwrap_or_default()).await?,
         Some(presented) => clients::find(service, &presented.client_id).await?,
     };
-    let verdict = match &presented {
-        None => Verdict::Refused,
-        Some(presented) => verdict(service, request, client.as_ref(), &presented.proof).await?,
+    let proven = match &presented {
+        None => Err(Reason::Unreadable),
+        Some(presented) => prove(service, request, client.as_ref(), &presented.proof).await?,
     };
-    match (client, verdict) {
-        (Some(client), Verdict::Proven) => Ok(client),
-        (Some(client), Verdict::OtherMethod) => Err(other_method(&client, uses_header)),
-        (client, _) => Err(refuse(service, request, client.as_ref(), uses_header).await),
+    let (client, reason) = match (client, proven) {
+        (Some(client), Ok(())) => return Ok(client),
+        (client, Err(reason)) => (client, reason),
+        (None, Ok(())) => (None, Reason::UnknownClient),
+    };
+    tell(service, form, client.as_ref(), presented.as_ref(), reason);
+    if let (Some(client), Some(presented), Reason::WrongMethod) = (&client, &presented, reason)
+        && client.metadata.token_endpoint_auth_method.takes(presented.proof.method(), false)
+    {
+        return Err(other_method(client, uses_header));
     }
+    Err(refuse(service, request, client.as_ref(), uses_header).await)
+}
+
+/// Leaves the reason in the log: the answer is the same for all.
+fn tell(service: &AuthService, form: &Form, client: Option<&Client>, presented: Option<&Presented>, reason: Reason) {
+    let named = presented.map_or_else(|| form.get("client_id").unwrap_or_default(), |presented| &presented.client_id);
+    let shown = presented.map_or("unreadable", |presented| presented.proof.method().as_str());
+    let registered = client.map(|client| client.metadata.token_endpoint_auth_method.as_str());
+    service.refusals.of_authentication(reason, named, shown, registered);
 }
 
 /// What the request shows, or nothing where that cannot be read.
@@ -111,45 +127,33 @@ fn basic(header: &str) -> Option<(String, SecretString)> {
     (!secret.is_empty()).then(|| (client_id, secret.into()))
 }
 
-/// What a proof is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Proven,
-    /// The secret is right, and this client takes it by its registered method alone.
-    OtherMethod,
-    Refused,
-}
-
-impl Verdict {
-    fn of(is_proven: bool) -> Self {
-        if is_proven { Self::Proven } else { Self::Refused }
-    }
-}
-
-async fn verdict(
+/// Whether the proof is the client's, or why it is not.
+async fn prove(
     service: &AuthService,
     request: &HttpRequest,
     client: Option<&Client>,
     proof: &Proof,
-) -> Result<Verdict, OAuthError> {
+) -> Result<Result<(), Reason>, OAuthError> {
     let takes = |strictly| {
         client.is_some_and(|client| client.metadata.token_endpoint_auth_method.takes(proof.method(), strictly))
     };
+    let misfit = if client.is_some() { Reason::WrongMethod } else { Reason::UnknownClient };
     Ok(match proof {
-        Proof::None => Verdict::of(takes(true)),
+        Proof::None => takes(true).then_some(()).ok_or(misfit),
         Proof::Basic(secret) | Proof::Post(secret) => {
             // Compared in any case: the time does not tell who is known.
             let nobody = SecretHash::of("");
             let hash = client.and_then(|client| client.secret_hash.as_ref()).unwrap_or(&nobody);
             let strictly = client.is_some_and(|client| client.metadata.strict_auth_method);
-            match hash.is_of(secret.expose_secret()) && takes(false) {
-                true if !takes(strictly) => Verdict::OtherMethod,
-                is_proven => Verdict::of(is_proven),
+            match hash.is_of(secret.expose_secret()) {
+                true if takes(strictly) => Ok(()),
+                false if takes(false) => Err(Reason::WrongSecret),
+                _ => Err(misfit),
             }
         }
         Proof::Assertion(assertion) => match client.filter(|_| takes(true)) {
-            Some(client) => Verdict::of(assertion.proves(service, client, request).await?),
-            None => Verdict::Refused,
+            Some(client) => assertion.proves(service, client, request).await?,
+            None => Err(misfit),
         },
     })
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use shared::authentication::strategy::Strategy;
-use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
+use shared::authentication::{CookieKeys, DenyListMode, SessionCookie, issuer_mistake};
 use shared::clock::Clock;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::key_value::{BudgetLimits, KeyValueStore};
 use shared::pages::Site;
 use shared::request::TrustedProxies;
@@ -21,10 +21,10 @@ use url::Url;
 
 pub use self::session_rules::SessionRules;
 use crate::back_channel::BackChannelRules;
-use crate::clients::FirstClient;
 use crate::clients::first::FirstClients;
 use crate::clients::registration::RegistrationRules;
 use crate::clients::scope::ADMINISTRATION;
+use crate::clients::{FirstClient, Scope};
 use crate::email::Email;
 use crate::password::NewPassword;
 use crate::pruning::Retention;
@@ -126,22 +126,32 @@ impl Config {
         let names = ("auth-service", "Accounts, login, sessions, tokens and keys.", env!("CARGO_PKG_VERSION"));
         let server = ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"));
         let is_embedded = embedded.is_some();
-        let database_url = {
+        let ConnectionUrl(database_url) = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
             if is_embedded {
                 settings.optional(name, meaning).unwrap_or_default()
             } else {
-                settings.required(name, "postgres://auth:secret@localhost/auth", meaning)
+                settings.required(name, "postgres://auth:PASSWORD@localhost/auth", meaning)
             }
         };
         let stores = match embedded {
             Some(embedded) => Stores::Embedded(embedded),
-            None => Stores::Redis(settings.required("REDIS_URL", "redis://localhost:6379", "where sessions live")),
+            None => {
+                let ConnectionUrl(url) =
+                    settings.required("REDIS_URL", "redis://localhost:6379", "where sessions live");
+                Stores::Redis(url)
+            }
         };
         let strategy = read_strategy(settings, is_embedded);
         let sessions = SessionRules::read(settings, strategy);
         let issuer = read_issuer(settings);
         let session_cookie = SessionCookie::read(settings);
+        if address_of(&issuer).scheme() == "https" && !session_cookie.secure {
+            settings.mistake("COOKIE_SECURE: expected true, for browsers come by https, as ISSUER says");
+        }
+        let api_scopes = read_api_scopes(settings);
+        let first_clients = read_first_clients(settings, &api_scopes);
+        let registration = read_registration_rules(settings, &api_scopes);
         Self {
             database_url,
             stores,
@@ -150,12 +160,8 @@ impl Config {
             issuer,
             jwks_url: settings
                 .optional("JWKS_URL", "where the published keys are read; by default at this service itself"),
-            audiences: read_audiences(settings, server.name),
-            api_scopes: settings.or(
-                "API_SCOPES",
-                "account=auth-service,admin=auth-service,cart=cart-service,orders=order-service",
-                "which word of scope opens which service; add your own",
-            ),
+            audiences: read_audiences(settings, server.name, &api_scopes),
+            api_scopes,
             cookie_secure: session_cookie.secure,
             session_cookie,
             cookie_keys: CookieKeys::read(settings, strategy),
@@ -187,8 +193,8 @@ impl Config {
                 "networks from which administrators may act; empty: all",
             ),
             first_users: vec![read_administrator(settings)],
-            first_clients: read_first_clients(settings),
-            registration: read_registration_rules(settings),
+            first_clients,
+            registration,
             clock: Clock::default(),
             sessions,
             server,
@@ -230,12 +236,8 @@ fn read_issuer(settings: &mut Settings) -> String {
     // Kept as it was written: tokens name it byte for byte.
     let issuer: String =
         settings.or("ISSUER", "http://localhost:8081", "the public address of this service, as tokens name it");
-    let is_good = |url: &Url| {
-        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        matches!(url.scheme(), "http" | "https") && url.has_host() && plain
-    };
-    if !Url::parse(&issuer).is_ok_and(|url| is_good(&url)) {
-        settings.mistake("ISSUER: expected an http or https URL without query and fragment (RFC 8414, section 2)");
+    if let Some(mistake) = issuer_mistake(&issuer) {
+        settings.mistake(mistake);
     }
     issuer
 }
@@ -246,9 +248,15 @@ fn address_of(issuer: &str) -> Url {
     readable.expect("the default of ISSUER is an address")
 }
 
-fn read_audiences(settings: &mut Settings, own: &str) -> Vec<String> {
-    let meaning = "the services that the platform's tokens are for; add your own";
-    let audiences: Vec<String> = settings.or("AUDIENCES", "auth-service,cart-service,order-service", meaning);
+fn read_api_scopes(settings: &mut Settings) -> ApiScopes {
+    let meaning = "words of scope that open services of your own, as wishes=wish-service, with commas between; those of the \
+                   platform (account, admin, cart, orders) are there in any case";
+    settings.optional("API_SCOPES", meaning).unwrap_or_default()
+}
+
+fn read_audiences(settings: &mut Settings, own: &str, scopes: &ApiScopes) -> Vec<String> {
+    let meaning = "the services that the platform's own tokens are for; by default all that API_SCOPES names";
+    let audiences: Vec<String> = settings.or("AUDIENCES", &scopes.services().join(","), meaning);
     if !audiences.iter().any(|audience| audience == own) {
         settings.mistake(format!("AUDIENCES: {own} must be among them, for it checks its own tokens"));
     }
@@ -256,14 +264,14 @@ fn read_audiences(settings: &mut Settings, own: &str) -> Vec<String> {
 }
 
 fn read_master_key(settings: &mut Settings, is_embedded: bool) -> SecretString {
+    const EXAMPLE: &str = "$(openssl rand -base64 32)";
     let meaning = "seals what must be read back: 32 bytes in base64; several with commas, the first seals";
     let key: SecretString = if is_embedded {
         settings.optional("MASTER_KEY", meaning).unwrap_or_default()
     } else {
-        settings.required("MASTER_KEY", "the output of `openssl rand -base64 32`", meaning)
+        settings.required("MASTER_KEY", EXAMPLE, meaning)
     };
-    let example = "the output of `openssl rand -base64 32`";
-    if !["", example].contains(&key.expose_secret())
+    if !["", EXAMPLE].contains(&key.expose_secret())
         && let Err(mistake) = MasterKeys::parse(&key)
     {
         settings.mistake(format!("MASTER_KEY: {mistake}"));
@@ -340,13 +348,19 @@ fn read_hash_threads(settings: &mut Settings) -> usize {
     if threads > 0 { threads } else { std::thread::available_parallelism().map_or(2, usize::from) }
 }
 
-fn read_first_clients(settings: &mut Settings) -> Vec<FirstClient> {
+fn read_first_clients(settings: &mut Settings, known: &ApiScopes) -> Vec<FirstClient> {
     let meaning = "clients that each start brings up to date: a JSON array of metadata (RFC 7591) with client_id, \
                    client_secret and first_party";
-    settings.or::<FirstClients>("FIRST_CLIENTS", "[]", meaning).0
+    let FirstClients(clients) = settings.or("FIRST_CLIENTS", "[]", meaning);
+    for FirstClient { id, metadata, .. } in &clients {
+        if let Err(unknown) = metadata.scope.check_words(known, &Scope::default()) {
+            settings.mistake(format!("FIRST_CLIENTS: {id}: {unknown}"));
+        }
+    }
+    clients
 }
 
-fn read_registration_rules(settings: &mut Settings) -> RegistrationRules {
+fn read_registration_rules(settings: &mut Settings, known: &ApiScopes) -> RegistrationRules {
     let rules = RegistrationRules {
         mode: settings.or("CLIENT_REGISTRATION", "off", "whether clients may register themselves: off, or token"),
         scope: settings.or(
@@ -358,6 +372,9 @@ fn read_registration_rules(settings: &mut Settings) -> RegistrationRules {
     };
     if rules.scope.contains(ADMINISTRATION) {
         settings.mistake("CLIENT_REGISTRATION_SCOPE: expected no admin: nobody here has looked at such a client");
+    }
+    if let Err(unknown) = rules.scope.check_words(known, &Scope::default()) {
+        settings.mistake(format!("CLIENT_REGISTRATION_SCOPE: {}", unknown.detail));
     }
     rules
 }

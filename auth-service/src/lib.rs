@@ -31,6 +31,7 @@ pub mod password;
 pub mod pruning;
 pub mod refresh;
 pub mod refresh_token;
+pub mod refusals;
 pub mod roles;
 pub mod scopes;
 pub mod seal;
@@ -83,7 +84,7 @@ pub struct Started {
 /// What is missing or does not answer, in words for an operator.
 pub async fn start(config: Config) -> anyhow::Result<Started> {
     telemetry::describe(measures::METRICS);
-    let listener = server::bind(config.server.address)?;
+    let listener = server::bind(&config.server)?;
     let address = listener.local_addr()?;
     let service = Arc::new(AuthService::open(&config).await?);
     let created = accounts::create_first(&service, &config.first_users).await?;

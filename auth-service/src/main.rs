@@ -2,6 +2,7 @@
 
 mod client_commands;
 
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use shared::config::Settings;
 use shared::problem::Problem;
+use shared::program;
 use shared::session::{EndReason, SessionId};
 use shared::telemetry::{self, TelemetryConfig};
 
@@ -100,7 +102,11 @@ impl FromStr for Which {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    program::end(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut settings = Settings::from_env();
     let telemetry = TelemetryConfig::read(&mut settings);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use shared::config::Setting;
+use shared::config::{Setting, quoted};
 
 /// The scope that makes a request an OpenID one (OpenID Connect Core, section 3.1.2.1).
 pub const OPENID: &str = "openid";
@@ -82,22 +82,37 @@ impl From<String> for Words {
     }
 }
 
-/// Which word of scope opens which service: `API_SCOPES`.
+/// The platform's own words, and the services that they open.
+const OWN: [(&str, &str); 4] =
+    [("account", "auth-service"), ("admin", "auth-service"), ("cart", "cart-service"), ("orders", "order-service")];
+
+/// Which word of scope opens which service: the platform's own, and those of `API_SCOPES`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiScopes(BTreeMap<String, String>);
 
+impl Default for ApiScopes {
+    fn default() -> Self {
+        Self(OWN.into_iter().map(|(word, service)| (word.to_owned(), service.to_owned())).collect())
+    }
+}
+
 impl Setting for ApiScopes {
     fn parse(text: &str) -> Result<Self, String> {
-        let mut scopes = BTreeMap::new();
+        let Self(mut scopes) = Self::default();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let good = |text: &&str| {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
             };
             let (word, service) =
-                pair.split_once('=').ok_or_else(|| format!("expected SCOPE=SERVICE, found {pair:?}"))?;
+                pair.split_once('=').ok_or_else(|| format!("expected SCOPE=SERVICE, found {}", quoted(pair)))?;
             let [word, service] = [word, service].map(str::trim);
             if ![word, service].iter().all(good) || IDENTITY.contains(&word) {
-                return Err(format!("expected SCOPE=SERVICE with a scope of your own, found {pair:?}"));
+                return Err(format!("expected SCOPE=SERVICE with a scope of your own, found {}", quoted(pair)));
+            }
+            if let Some((_, owner)) = OWN.iter().find(|(own, owner)| *own == word && *owner != service) {
+                return Err(format!(
+                    "expected another word than {word}, which is the platform's own and opens {owner}"
+                ));
             }
             scopes.insert(word.to_owned(), service.to_owned());
         }
@@ -121,6 +136,11 @@ impl ApiScopes {
         self.0.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
+    /// All services that a word opens, each once, in order.
+    pub fn services(&self) -> Vec<String> {
+        self.0.values().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The services that a scope opens, `issuer` among them where the scope is an OpenID one: it answers userinfo.
     pub fn audiences(&self, scope: &Words, issuer: &str) -> Words {
         let services = scope.iter().filter_map(|word| self.0.get(word).map(String::as_str));
@@ -133,7 +153,7 @@ mod tests {
     use super::*;
 
     fn scopes() -> ApiScopes {
-        ApiScopes::parse("account=auth-service, cart=cart-service,orders=order-service").expect("scopes")
+        ApiScopes::parse("wishes=wish-service, cart=cart-service").expect("scopes")
     }
 
     #[test]
@@ -142,6 +162,7 @@ mod tests {
         assert_eq!(audiences("openid email"), "auth-service");
         assert_eq!(audiences("cart  orders"), "cart-service order-service");
         assert_eq!(audiences("openid cart unknown"), "auth-service cart-service");
+        assert_eq!(audiences("wishes"), "wish-service");
         assert_eq!(audiences(""), "");
     }
 
@@ -152,6 +173,14 @@ mod tests {
         assert_eq!(two.within(&one).to_string(), "cart orders");
         assert_eq!(two.without(&one).to_string(), "account");
         assert_eq!(Words::split("b a b").with(&Words::split("c")).to_string(), "a b c");
+    }
+
+    #[test]
+    fn the_platforms_own_words_are_there_in_any_case_and_keep_their_services() {
+        assert_eq!(scopes().scope(), "account admin cart orders wishes");
+        assert_eq!(scopes().services(), ["auth-service", "cart-service", "order-service", "wish-service"]);
+        let refused = ApiScopes::parse("wishes=wish-service,cart=wish-service").expect_err("it is the cart's");
+        assert!(refused.contains("opens cart-service"), "{refused}");
     }
 
     #[test]

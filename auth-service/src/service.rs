@@ -28,6 +28,7 @@ use crate::known_browser::DeviceCookies;
 use crate::password::PasswordHasher;
 use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
+use crate::refusals::Refusals;
 use crate::scopes::ApiScopes;
 use crate::seal::MasterKeys;
 use crate::sealed_requests::SealedRequests;
@@ -81,6 +82,8 @@ pub struct AuthService {
     pub retention: Retention,
     pub back_channel: BackChannel,
     pub unsettled: Unsettled,
+    /// The log lines of refused clients.
+    pub refusals: Refusals,
     pub ungiven: Ungiven,
     pub trusted_proxies: TrustedProxies,
     pub admin_allowed_networks: Vec<IpNet>,
@@ -133,6 +136,7 @@ impl AuthService {
             retention: config.retention.clone(),
             back_channel: BackChannel::new(config.back_channel.clone()),
             unsettled: Unsettled::default(),
+            refusals: Refusals::default(),
             ungiven: Ungiven::default(),
             trusted_proxies: config.trusted_proxies.clone(),
             admin_allowed_networks: config.admin_allowed_networks.clone(),
@@ -185,7 +189,7 @@ fn is_at_this_machine(issuer: &str) -> bool {
 pub async fn open_database(config: &Config) -> anyhow::Result<Database> {
     anyhow::ensure!(!config.database_url.is_empty(), "DATABASE_URL is not set");
     let opened = Database::open(&config.database_url, config.database_connections).await;
-    let database = opened.context("the database of DATABASE_URL cannot be opened")?;
+    let database = opened.context("the auth service's database cannot be opened")?;
     database.migrate(&MIGRATIONS).await.context("the tables could not be brought up to date")?;
     Ok(database)
 }
@@ -201,7 +205,7 @@ async fn open_stores(
         }
         Stores::Redis(url) => {
             let redis = Redis::open(url).context("REDIS_URL")?;
-            check(&redis).await.context("the Redis of REDIS_URL")?;
+            check(&redis).await?;
             let feed_window = config.remember();
             let mut sessions =
                 RedisSessionStore::new(redis.clone(), config.clock.clone(), feed_window).demanding_a_mark();

@@ -17,6 +17,7 @@ use shared::calls;
 use shared::clock::{Clock, Timestamp};
 use shared::database::Database;
 use shared::problem::Problem;
+use shared::program::Fault;
 use shared::token::{AccessClaims, PublishedKey, SharedSecret};
 
 pub use self::key_pair::SigningAlg;
@@ -29,6 +30,8 @@ use crate::storage::keys::{self, StoredKey};
 
 /// How long after its withdrawal what a key signed can still be read back. No session lives longer.
 const READ_BACK: Duration = Duration::from_secs(90 * 86_400);
+const MASTER_KEY_HELP: &str = "to MASTER_KEY, where several stand with commas between, or at the all-in-one into \
+                               DATA_DIR/master.key. If it is lost, \"A lost master key\" in docs/operations.md says how to go on without";
 /// The type of access tokens (RFC 9068, section 2.1).
 const ACCESS_TOKEN: &str = "at+jwt";
 
@@ -133,10 +136,11 @@ impl SigningKeys {
     }
 
     async fn open_private(&self, stored: &StoredKey) -> anyhow::Result<PrivateKey> {
-        let opened =
-            self.master_keys.open(&sealing_context(&stored.kid), &stored.sealed_private_key).with_context(|| {
-                format!("MASTER_KEY does not open signing key {}: it was sealed with another master key", stored.kid)
-            })?;
+        let opened = self.master_keys.open(&sealing_context(&stored.kid), &stored.sealed_private_key);
+        let opened = opened.with_context(|| {
+            let fault = format!("MASTER_KEY does not open signing key {}", stored.kid);
+            Fault::new(fault, format!("put the master key back with which it was sealed: {MASTER_KEY_HELP}"))
+        })?;
         let pair = KeyPair::from_pkcs8(&stored.alg, &opened.secret)
             .with_context(|| format!("signing key {} cannot be read", stored.kid))?;
         if !opened.by_first_key {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SingleSignOnConfig;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::pages::Site;
 use shared::relying_party::RelyingPartyConfig;
 use shared::server::ServerConfig;
@@ -41,12 +41,12 @@ impl Config {
         let about = ("cart-service", env!("CARGO_PKG_DESCRIPTION"), env!("CARGO_PKG_VERSION"));
         let server = ServerConfig::read(settings, about, ("CART_ADDR", "127.0.0.1:8082"));
         let is_embedded = embedded.is_some();
-        let database_url = {
+        let ConnectionUrl(database_url) = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
             if is_embedded {
                 settings.optional(name, meaning).unwrap_or_default()
             } else {
-                settings.required(name, "postgres://cart:secret@localhost/cart", meaning)
+                settings.required(name, "postgres://cart:PASSWORD@localhost/cart", meaning)
             }
         };
         let single_sign_on = SingleSignOnConfig::read(settings, "cart-service", embedded);
@@ -78,13 +78,11 @@ fn address_of(issuer: &str) -> Url {
 
 fn checkout_secret(settings: &mut Settings, is_embedded: bool) -> SecretString {
     const NAME: &str = "CHECKOUT_SECRET";
+    const EXAMPLE: &str = "$(openssl rand -hex 32)";
     let meaning = "the credential of the order service at the checkouts, the same there: at least 32 characters";
-    let secret: Option<SecretString> = if is_embedded {
-        settings.optional(NAME, meaning)
-    } else {
-        Some(settings.required(NAME, "the-output-of--openssl-rand-hex-32", meaning))
-    };
-    if secret.as_ref().is_some_and(|secret| !is_strong(secret)) {
+    let secret: Option<SecretString> =
+        if is_embedded { settings.optional(NAME, meaning) } else { Some(settings.required(NAME, EXAMPLE, meaning)) };
+    if secret.as_ref().is_some_and(|secret| secret.expose_secret() != EXAMPLE && !is_strong(secret)) {
         settings.mistake(format!("{NAME}: expected at least 32 visible ASCII characters"));
     }
     secret.unwrap_or_default()
@@ -107,7 +105,7 @@ mod tests {
         (config, settings.finish().map_err(|error| error.to_string()), settings.describe())
     }
 
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const SECRET: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
     #[test]
     fn a_split_service_refuses_to_start_without_its_database_its_redis_and_its_secret() {
@@ -125,7 +123,7 @@ mod tests {
             ("REDIS_URL", "redis://localhost"),
             ("CHECKOUT_SECRET", SECRET),
             ("OIDC_CLIENT_SECRET", SECRET),
-            ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+            ("COOKIE_KEY", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g="),
         ];
         let (config, finished, described) = read(&[&given[..], &[("ISSUER", "https://auth.example/")]].concat());
         assert_eq!(finished, Ok(()));

@@ -1,10 +1,13 @@
 //! Starts the cart service with the settings of the environment, or prints them, or only brings its tables up to date.
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use shared::config::Settings;
 use shared::database::Database;
-use shared::server;
 use shared::telemetry::{self, TelemetryConfig};
+use shared::{program, server};
 
 /// The catalogue, stock and carts. Without a command it serves until SIGTERM or SIGINT.
 #[derive(Parser)]
@@ -23,7 +26,11 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    program::end(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut settings = Settings::from_env();
     let config = cart_service::Config::read(&mut settings, None);
@@ -38,7 +45,9 @@ async fn main() -> anyhow::Result<()> {
     settings.finish()?;
     let _telemetry = telemetry::start("cart-service", &telemetry)?;
     if let Some(Command::Migrate) = arguments.command {
-        return cart_service::storage::migrate(&Database::open(&config.database_url, 1).await?).await;
+        let database = Database::open(&config.database_url, 1).await;
+        return cart_service::storage::migrate(&database.context("the cart service's database cannot be opened")?)
+            .await;
     }
     let running = cart_service::start(config).await?;
     server::until_stopped(vec![running]).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SingleSignOnConfig;
-use shared::config::Settings;
+use shared::config::{ConnectionUrl, Settings};
 use shared::pages::Site;
 use shared::relying_party::RelyingPartyConfig;
 use shared::server::ServerConfig;
@@ -50,10 +50,10 @@ impl Config {
         let about = ("order-service", env!("CARGO_PKG_DESCRIPTION"), env!("CARGO_PKG_VERSION"));
         let server = ServerConfig::read(settings, about, ("ORDER_ADDR", "127.0.0.1:8083"));
         let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
-        let database_url = if embedded.is_some() {
+        let ConnectionUrl(database_url) = if embedded.is_some() {
             settings.optional(name, meaning).unwrap_or_default()
         } else {
-            settings.required(name, "postgres://orders:secret@localhost/orders", meaning)
+            settings.required(name, "postgres://orders:PASSWORD@localhost/orders", meaning)
         };
         let meaning = "how often unfinished orders are looked for";
         let recovery_interval = settings.positive("ORDER_RECOVERY_INTERVAL", "2s", meaning);
@@ -138,7 +138,7 @@ mod tests {
         (config, settings.finish().map_err(|error| error.to_string()), settings.describe())
     }
 
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const SECRET: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
     #[test]
     fn a_split_service_refuses_to_start_without_its_database_its_redis_and_its_secret() {
@@ -156,7 +156,7 @@ mod tests {
             ("REDIS_URL", "redis://localhost"),
             ("CHECKOUT_SECRET", SECRET),
             ("OIDC_CLIENT_SECRET", SECRET),
-            ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+            ("COOKIE_KEY", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g="),
         ];
         let (config, finished, described) = read(&given);
         assert_eq!(finished, Ok(()));

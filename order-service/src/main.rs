@@ -1,10 +1,12 @@
 //! Starts the order service with the settings of the environment, or prints them, or only brings its tables up to date.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use order_service::{Config, OrderService};
 use shared::config::Settings;
-use shared::server;
 use shared::telemetry::{self, TelemetryConfig};
+use shared::{program, server};
 
 /// Orders and payment. Without a command it serves until SIGTERM or SIGINT.
 #[derive(Parser)]
@@ -23,7 +25,11 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    program::end(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut settings = Settings::from_env();
     let config = Config::read(&mut settings, None);

@@ -1,98 +1,15 @@
 //! Settings from the environment, or from a file: `NAME_FILE` names the file that holds `NAME`, as secrets are mounted.
 //! Owns how one is read, described and refused; every mistake is named at once, and a secret never prints.
 
+mod placeholder;
+mod setting;
+mod shown;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use secrecy::SecretString;
-use url::Url;
-
-/// What a setting's text may be read as.
-pub trait Setting: Sized {
-    /// A secret's value is never printed.
-    const SECRET: bool = false;
-
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// What is wrong, in words that an operator can act on; never the value of a secret.
-    fn parse(text: &str) -> Result<Self, String>;
-}
-
-macro_rules! parsed_by_from_str {
-    ($($type:ty => $expected:literal),* $(,)?) => {$(
-        impl Setting for $type {
-            fn parse(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|_| format!(concat!("expected ", $expected, ", found {:?}"), text))
-            }
-        }
-    )*};
-}
-
-parsed_by_from_str! {
-    String => "text",
-    SocketAddr => "an address and port such as 127.0.0.1:8081",
-    PathBuf => "a path",
-    u16 => "a whole number",
-    u32 => "a whole number",
-    u64 => "a whole number",
-    usize => "a whole number",
-    bool => "true or false",
-    Url => "an absolute URL",
-}
-
-impl Setting for SecretString {
-    const SECRET: bool = true;
-
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(text.into())
-    }
-}
-
-impl Setting for Duration {
-    /// `250ms`, `30s`, `5m`, `12h`, `7d`.
-    fn parse(text: &str) -> Result<Self, String> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let expected = || format!("expected a duration such as 30s, 5m, 12h or 7d, found {text:?}");
-        let count: u64 = text[..digits].parse().map_err(|_| expected())?;
-        let unit_millis = match &text[digits..] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(expected()),
-        };
-        count
-            .checked_mul(unit_millis)
-            .filter(|millis| *millis <= 100 * 365 * 86_400_000)
-            .map(Self::from_millis)
-            .ok_or_else(|| format!("{text:?} is longer than a hundred years"))
-    }
-}
-
-impl Setting for Vec<String> {
-    /// Words, with commas between.
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
-    }
-}
-
-impl Setting for Vec<IpNet> {
-    /// Networks or single addresses, with commas between.
-    fn parse(text: &str) -> Result<Self, String> {
-        let network = |part: &str| part.parse().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
-        text.split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(|part| network(part).map_err(|_| format!("expected networks such as 10.0.0.0/8, found {part:?}")))
-            .collect()
-    }
-}
+pub use self::setting::{ConnectionUrl, PrivateUrl, Setting, quoted};
 
 struct Described {
     name: &'static str,
@@ -132,9 +49,9 @@ impl Settings {
             Some(value) => value,
             None => {
                 if let Some(row) = self.described.iter_mut().find(|row| row.name == name && row.source == "unset") {
-                    (row.value, row.source) = (shown::<T>(default), "default");
+                    (row.value, row.source) = (shown::<T>(name, default), "default");
                 }
-                readable(name, default)
+                T::parse(default).unwrap_or_else(|mistake| panic!("the default of {name} is not readable: {mistake}"))
             }
         }
     }
@@ -148,14 +65,14 @@ impl Settings {
         duration
     }
 
-    /// A setting that must be given. `example` is shown when it is not, and stands in until [`Settings::finish`] fails.
+    /// A setting that must be given. `example` is shown when it is not, and [`Setting::stand_in`] makes what stands in.
     pub fn required<T: Setting>(&mut self, name: &'static str, example: &str, meaning: &'static str) -> T {
         match self.read(name, meaning) {
             Ok(Some(value)) => return value,
             Ok(None) => self.mistake(format!("{name} is not set: {meaning}. For example {name}={example}")),
             Err(mistake) => self.mistake(mistake),
         }
-        readable(name, example)
+        T::stand_in(example).unwrap_or_else(|mistake| panic!("the example of {name} is not readable: {mistake}"))
     }
 
     /// A setting that may be left out. An empty text counts as left out.
@@ -172,14 +89,23 @@ impl Settings {
         // Several services in one process ask for the same setting: it is described once.
         if !is_given && !self.described.iter().any(|row| row.name == name) {
             let (value, source) = match &found {
-                Ok(Some((text, source))) => (shown::<T>(text), *source),
+                Ok(Some((text, source))) => (shown::<T>(name, text), *source),
                 Ok(None) => (String::new(), "unset"),
                 Err(_) => (String::new(), "file"),
             };
             self.described.push(Described { name, value, source, meaning });
         }
         let Some((text, _)) = found? else { return Ok(None) };
-        T::parse(&text).map(Some).map_err(|mistake| format!("{name}: {mistake}"))
+        if is_secret::<T>(name, &text)
+            && let Some(mistake) = placeholder::mistake(&text)
+        {
+            return Err(format!("{name}: {mistake}"));
+        }
+        T::parse(&text).map(Some).map_err(|mistake| {
+            let shown = shown::<T>(name, &text);
+            let mistake = if shown == text { mistake } else { mistake.replace(&*text, &shown) };
+            format!("{name}: {mistake}")
+        })
     }
 
     /// A setting's text and where it stands: in the environment, or in the file that `NAME_FILE` names there.
@@ -195,8 +121,10 @@ impl Settings {
         if in_environment.is_some() {
             return Err(format!("{name} and {file_name} are both set: expected one of them"));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{file_name}: {path}: {error}"))?;
-        trimmed(&text).map(|text| Some((text, "file"))).ok_or_else(|| format!("{file_name}: {path} is empty"))
+        // Not the path: it is the secret, where somebody has taken the one setting for the other.
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{file_name}: expected the path of a file that can be read: {error}"))?;
+        trimmed(&text).map(|text| Some((text, "file"))).ok_or_else(|| format!("{file_name}: the file is empty"))
     }
 
     /// Adds a mistake that only shows when two settings are seen together. The same one twice is one.
@@ -230,25 +158,24 @@ impl Settings {
     }
 }
 
-fn shown<T: Setting>(text: &str) -> String {
-    // A connection URL carries a password: it is shown without.
-    match Url::parse(text) {
-        _ if T::SECRET => "[secret]".to_owned(),
-        Ok(mut url) if url.password().is_some() => {
-            let _ = url.set_password(Some("[secret]"));
-            url.to_string()
-        }
-        _ => text.to_owned(),
-    }
+/// What is printed of a setting.
+fn shown<T: Setting>(name: &str, text: &str) -> String {
+    if is_secret::<T>(name, text) { shown::HIDDEN.to_owned() } else { T::shown(text) }
 }
 
-fn readable<T: Setting>(name: &str, text: &str) -> T {
-    T::parse(text).unwrap_or_else(|mistake| panic!("the default or example of {name} is not readable: {mistake}"))
+/// A text whose name says that it is a secret is one, whatever it is read as.
+fn is_secret<T: Setting>(name: &str, text: &str) -> bool {
+    const SECRETS: [&str; 6] = ["CREDENTIAL", "CREDENTIALS", "HEADERS", "PASSWORD", "SECRET", "TOKEN"];
+    let last = name.rsplit('_').next().unwrap_or_default();
+    T::SECRET || SECRETS.contains(&last) || (last == "KEY" && text.len() >= 16)
 }
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
+    use std::net::SocketAddr;
+
+    use secrecy::{ExposeSecret as _, SecretString};
+    use url::Url;
 
     use super::*;
 
@@ -274,6 +201,55 @@ mod tests {
         let _: Option<SecretString> = settings.optional("MASTER_KEY", "sealing");
         let _: Option<String> = settings.optional("REDIS_URL", "sessions");
         assert!(!settings.describe().contains("hunter2"), "{}", settings.describe());
+    }
+
+    #[test]
+    fn no_form_of_a_setting_shows_what_may_be_a_secret_in_it() {
+        let (url, key) = ("postgres://one,two/cart?password=hunter2", "hunter2-hunter2-hunter2");
+        let mut settings = settings(&[
+            ("DATABASE_URL", url),
+            ("OTHER_DATABASE_URL", url),
+            ("COLLECTOR_URL", "https://collector/hunter2"),
+            ("JWKS_URL", "https://ada:hunter2@keys.example"),
+            ("CART_URL", "cart:hunter2@localhost"),
+            ("CART_ADDR", "http://:hunter2@localhost"),
+            ("APP_SECRET", "hunter2"),
+            ("APP_API_KEY", key),
+            ("APP_KEY_NAME", "shown"),
+        ]);
+        let _: Option<ConnectionUrl> = settings.optional("DATABASE_URL", "the service's own database");
+        let _: Option<PrivateUrl> = settings.optional("COLLECTOR_URL", "traces");
+        let _: Option<Url> = settings.optional("JWKS_URL", "keys");
+        let _: Option<Url> = settings.optional("CART_URL", "the cart");
+        let _: Option<SocketAddr> = settings.optional("CART_ADDR", "where to listen");
+        for name in ["OTHER_DATABASE_URL", "APP_SECRET", "APP_API_KEY", "APP_KEY_NAME"] {
+            let _: Option<String> = settings.optional(name, "of a service of another team");
+        }
+        let refused = settings.finish().expect_err("three mistakes").to_string();
+        let shown = settings.describe();
+        assert!(shown.contains("postgres://one,two/cart?[secret]") && shown.contains("  shown"), "{shown}");
+        for text in [&shown, &refused] {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(refused.contains("3 mistake") && refused.contains("without a login"), "{refused}");
+    }
+
+    #[test]
+    fn an_example_is_no_secret_and_none_is_printed_that_could_be_one() {
+        let mut settings = settings(&[
+            ("MASTER_KEY", "$(openssl rand -base64 32)"),
+            ("APP_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("DATABASE_URL", "postgres://cart:PASSWORD@localhost/cart"),
+        ]);
+        let _: SecretString = settings.required("MASTER_KEY", "$(openssl rand -base64 32)", "sealing");
+        let _: Option<String> = settings.optional("APP_SECRET", "of a service of another team");
+        let _: ConnectionUrl = settings.required("DATABASE_URL", "postgres://cart:PASSWORD@localhost/cart", "its own");
+        let text = settings.finish().expect_err("three mistakes").to_string();
+        for mistake in
+            ["3 mistake", "MASTER_KEY: expected the output", "APP_SECRET: expected a secret", "place of PASSWORD"]
+        {
+            assert!(text.contains(mistake), "{mistake} is missing from: {text}");
+        }
     }
 
     #[test]
@@ -315,9 +291,10 @@ mod tests {
         let _: Option<SecretString> = settings.optional("ADMIN_PASSWORD", "the first administrator's password");
         let _: String = settings.or("REDIS_URL", "redis://localhost", "sessions");
         let text = settings.finish().expect_err("four mistakes").to_string();
-        for mistake in ["4 mistake", "MASTER_KEY_FILE: /nowhere/key", "DATABASE_URL_FILE: ", "is empty", "both set"] {
+        for mistake in ["4 mistake", "MASTER_KEY_FILE: ", "DATABASE_URL_FILE: ", "is empty", "both set"] {
             assert!(text.contains(mistake), "{mistake} is missing from: {text}");
         }
+        assert!(!text.contains("/nowhere/key"), "a path may be the secret itself: {text}");
     }
 
     #[test]
@@ -340,14 +317,5 @@ mod tests {
         assert!(mistakes.contains("1 mistake"), "{mistakes}");
         let described = settings.describe();
         assert_eq!(described.lines().count(), 1, "what is given is nobody's setting: {described}");
-    }
-
-    #[test]
-    fn durations_have_a_unit_and_an_end() {
-        assert_eq!(Duration::parse("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        assert_eq!(Duration::parse("250ms"), Ok(Duration::from_millis(250)));
-        for refused in ["", "7", "d", "-1s", "1.5h", "99999999999999999999d", "5 m"] {
-            assert!(Duration::parse(refused).is_err(), "{refused} was taken");
-        }
     }
 }

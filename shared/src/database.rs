@@ -11,26 +11,34 @@ mod hosts;
 mod measured;
 mod primary;
 mod sqlite;
+mod turns;
 mod write_probe;
 
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection as _, Postgres, Sqlite, SqlitePool};
+use sqlx::{Connection as _, Postgres, Sqlite};
 use tracing::Span;
 
 use self::hosts::Hosts;
 pub use self::measured::Measured;
 pub use self::primary::Primary;
-pub use self::sqlite::{Open, while_open};
+pub use self::sqlite::{Open, SqliteFile, while_open};
+pub use self::turns::Turn;
 pub use self::write_probe::WriteProbe;
 use crate::calls;
+use crate::config::{ConnectionUrl, Setting as _};
+use crate::program::Fault;
 
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What names a database, for whoever is to correct it.
+const SETTING: &str = "DATABASE_URL (at the all-in-one AUTH_, CART_ or ORDER_DATABASE_URL)";
 
 /// How long a server that has a query may be silent. It gives up by itself before; one that does not answer even then
 /// hangs, is cut off, or waits for a standby that is away.
@@ -40,14 +48,14 @@ const SILENCE: Duration = Duration::from_secs(8);
 #[derive(Clone, Debug)]
 pub enum Database {
     Postgres(Primary),
-    Sqlite(SqlitePool),
+    Sqlite(SqliteFile),
 }
 
 /// A transaction that is rolled back unless it is committed, with its span in the trace.
 pub enum Transaction {
     Postgres(sqlx::Transaction<'static, Postgres>, Span),
-    /// With whether SQLite still has it.
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Span, Open),
+    /// With whether SQLite still has it, and the turn to write, which is given up after it.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Span, Open, Turn),
 }
 
 /// Runs one expression on the pool of whichever database it is.
@@ -60,8 +68,8 @@ macro_rules! on_database {
                 let $pool = $crate::database::Measured::new(&pool);
                 $query
             }
-            $crate::database::Database::Sqlite(pool) => {
-                let $pool = $crate::database::Measured::new(pool);
+            $crate::database::Database::Sqlite(file) => {
+                let $pool = file.measured();
                 $query
             }
         }
@@ -77,7 +85,7 @@ macro_rules! in_transaction {
                 let $connection = &mut **transaction;
                 $crate::database::in_time(async { $query }).await
             }
-            $crate::database::Transaction::Sqlite(transaction, _, open) => {
+            $crate::database::Transaction::Sqlite(transaction, _, open, _) => {
                 let $connection = &mut **transaction;
                 $crate::database::while_open(open, async { $query }).await
             }
@@ -96,7 +104,13 @@ impl Database {
     pub async fn open(url: &str, max_connections: u32) -> anyhow::Result<Self> {
         match url.split(':').next() {
             Some("postgres" | "postgresql") => Self::open_postgres(url, max_connections).await,
-            Some("sqlite") => Self::open_sqlite(SqliteConnectOptions::from_str(url)?, max_connections).await,
+            Some("sqlite") => {
+                // The cause could quote a part of the URL.
+                let options = SqliteConnectOptions::from_str(url).ok();
+                let options =
+                    options.context("a SQLite URL is sqlite:PATH, with mode, cache or immutable behind a ?")?;
+                Self::open_sqlite(options, max_connections).await
+            }
             _ => anyhow::bail!("a database URL starts with postgres:// or sqlite:"),
         }
     }
@@ -115,8 +129,12 @@ impl Database {
     }
 
     async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32) -> anyhow::Result<Self> {
-        let pool = sqlite::open(options, max_connections).await?;
-        Ok(Self::Sqlite(pool))
+        let file = ConnectionUrl::shown(&format!("sqlite:{}", options.get_filename().display()));
+        let fault = || {
+            let next = format!("make its folder, and let this user write there; the file is named by {SETTING}");
+            Fault::new(format!("{file} cannot be used"), next)
+        };
+        Ok(Self::Sqlite(SqliteFile::open(options, max_connections).await.with_context(fault)?))
     }
 
     /// Brings the tables up to the newest migration; replicas that start together take turns.
@@ -142,12 +160,13 @@ impl Database {
                 connection.close().await?;
                 migrated?;
             }
-            Self::Sqlite(pool) => migrator.run(pool).await?,
+            Self::Sqlite(file) => migrator.run(file.pool()).await?,
         }
         Ok(())
     }
 
-    /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock.
+    /// Begins a transaction. On SQLite it takes the write lock at once, so a read before a write cannot deadlock; writers
+    /// get it in the order in which they came.
     ///
     /// # Errors
     /// No connection or lock was free in time, or it is too late for the request that this is done for: nothing was changed.
@@ -158,10 +177,10 @@ impl Database {
                 let span = calls::transaction_span("postgresql");
                 Transaction::Postgres(measured::waited(primary.pool().begin()).await?, span)
             }
-            Self::Sqlite(pool) => {
+            Self::Sqlite(file) => {
                 let span = calls::transaction_span("sqlite");
-                let begun = measured::waited(pool.begin_with("BEGIN IMMEDIATE")).await?;
-                Transaction::Sqlite(begun, span, Open::default())
+                let (begun, turn) = measured::waited(file.begin()).await?;
+                Transaction::Sqlite(begun, span, Open::default(), turn)
             }
         })
     }
@@ -177,7 +196,7 @@ impl Database {
     pub async fn close(&self) {
         match self {
             Self::Postgres(primary) => primary.close().await,
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(file) => file.pool().close().await,
         }
     }
 }
@@ -205,7 +224,11 @@ impl Transaction {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let (outcome, span) = match self {
             Self::Postgres(transaction, span) => (in_time(transaction.commit()).await, span),
-            Self::Sqlite(transaction, span, mut open) => (while_open(&mut open, transaction.commit()).await, span),
+            Self::Sqlite(transaction, span, mut open, turn) => {
+                let outcome = while_open(&mut open, transaction.commit()).await;
+                drop(turn);
+                (outcome, span)
+            }
         };
         outcome.inspect_err(|error| calls::failed(&span, &measured::kind(error)))
     }

@@ -15,6 +15,8 @@ pub mod key_value;
 pub mod pages;
 pub mod pauses;
 pub mod problem;
+pub mod program;
+pub mod ration;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "relying-party")]

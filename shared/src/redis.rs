@@ -29,6 +29,7 @@ use self::machine::{Home, Machine, Source};
 use self::request::{Request, no_answer};
 pub(crate) use self::slot::Slot;
 use crate::calls;
+use crate::program::Fault;
 use crate::session::StoreUnavailable;
 
 /// How long a call takes at the most, a new connection included.
@@ -119,7 +120,7 @@ impl Redis {
     /// # Errors
     /// `maxmemory-policy` is not `noeviction`, or Redis does not answer.
     pub async fn check_eviction_policy(&self) -> anyhow::Result<()> {
-        let masters = in_time(self.masters()).await.with_context(|| format!("Redis at {}", self.name()))?;
+        let masters = in_time(self.masters()).await.with_context(|| away(&self.name()))?;
         for checked in join_all(masters.iter().map(check_eviction_policy)).await {
             checked?;
         }
@@ -203,9 +204,15 @@ impl fmt::Debug for Redis {
     }
 }
 
+/// Of a Redis that does not answer, or refuses to.
+fn away(name: &str) -> Fault {
+    let next = "start it, or correct its address and its password in REDIS_URL";
+    Fault::new(format!("Redis at {name} does not answer as it should"), next)
+}
+
 async fn check_eviction_policy(master: &Machine) -> anyhow::Result<()> {
     let name = master.name();
-    ask::<()>(master, &cmd("PING")).await.with_context(|| format!("Redis at {name}"))?;
+    ask::<()>(master, &cmd("PING")).await.with_context(|| away(name))?;
     // Managed services forbid CONFIG, and INFO tells the same.
     let asked = ask::<HashMap<String, String>>(master, cmd("CONFIG").arg("GET").arg("maxmemory-policy")).await;
     let policy = match asked.ok().and_then(|mut settings| settings.remove("maxmemory-policy")) {
@@ -217,10 +224,11 @@ async fn check_eviction_policy(master: &Machine) -> anyhow::Result<()> {
     };
     match policy.as_deref() {
         Some("noeviction") => {}
-        Some(policy) => anyhow::bail!(
-            "Redis at {name} has maxmemory-policy {policy}, which drops sessions and revocations when the memory is full; \
-             set it to noeviction"
-        ),
+        Some(policy) => {
+            let why = "it drops sessions and revocations when the memory is full";
+            let fault = format!("Redis at {name} has maxmemory-policy {policy}");
+            return Err(anyhow::Error::msg(why).context(Fault::new(fault, "set maxmemory-policy noeviction there")));
+        }
         None => tracing::warn!(
             redis = name,
             "maxmemory-policy cannot be read; make sure that it is noeviction, for another one loses revocations"

@@ -26,7 +26,7 @@ use url::Url;
 pub use self::metric::{Metric, describe};
 pub use self::sampling::Sampling;
 use crate::calls::{self, TRACES};
-use crate::config::{Setting, Settings};
+use crate::config::{PrivateUrl, Setting, Settings};
 
 /// The filter without a `LOG_FILTER`. It leaves out the steps of libraries, and the errors of actix' dispatcher: it writes one
 /// for each malformed request, and an anonymous caller sends as many as it likes.
@@ -70,10 +70,12 @@ impl TelemetryConfig {
                 DEFAULT_FILTER,
                 "what is logged: info, or such as warn,auth_service=debug",
             ),
-            otlp_endpoint: settings.optional(
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "where traces go by OTLP over HTTP, such as http://collector:4318; without it none are sent",
-            ),
+            otlp_endpoint: settings
+                .optional(
+                    "OTEL_EXPORTER_OTLP_ENDPOINT",
+                    "where traces go by OTLP over HTTP, such as http://collector:4318; without it none are sent",
+                )
+                .map(|PrivateUrl(url)| url),
             sampling: Sampling::read(settings),
         }
     }

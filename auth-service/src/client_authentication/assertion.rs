@@ -14,6 +14,7 @@ use shared::key_value::Key;
 use crate::AuthService;
 use crate::clients::{AssertionAlg, Client};
 use crate::oauth_error::OAuthError;
+use crate::refusals::Reason;
 use crate::small_values::Payer;
 
 /// The largest assertion that is looked at: 8 KiB.
@@ -102,7 +103,7 @@ impl Assertion {
         &self.claims.sub
     }
 
-    /// Whether it proves that `client` sends this request. A second time, it proves nothing.
+    /// Whether it proves that `client` sends this request, or why it does not. A second time, it proves nothing.
     ///
     /// # Errors
     /// 429 when a client that registered itself has left too much behind; 503: nothing can be remembered, so nothing is believed.
@@ -111,23 +112,30 @@ impl Assertion {
         service: &AuthService,
         client: &Client,
         http: &HttpRequest,
-    ) -> Result<bool, OAuthError> {
+    ) -> Result<Result<(), Reason>, OAuthError> {
         let (now, expires_at) = (service.clock.now(), Timestamp::from_seconds(self.claims.exp.0));
         let registered = client.metadata.token_endpoint_auth_signing_alg;
-        if registered.is_some_and(|registered| registered != self.alg)
-            || !self.is_for(&service.issuer, http.path())
-            || !self.is_timely(now, expires_at)
-        {
-            return Ok(false);
+        if registered.is_some_and(|registered| registered != self.alg) {
+            return Ok(Err(Reason::WrongAlgorithm));
+        }
+        if !self.is_for(&service.issuer, http.path()) {
+            return Ok(Err(Reason::WrongAudience));
+        }
+        if let Err(reason) = self.is_timely(now, expires_at) {
+            return Ok(Err(reason));
         }
         let key_id = self.key_id.as_deref();
         let keys = service.client_keys.of(client, self.alg, key_id).await;
-        if !keys.is_some_and(|keys| keys.verify(self.alg, key_id, &self.message, &self.signature)) {
-            return Ok(false);
+        let Some(keys) = keys.filter(|keys| keys.knows(self.alg, key_id)) else {
+            return Ok(Err(Reason::UnknownKey));
+        };
+        if !keys.verify(self.alg, key_id, &self.message, &self.signature) {
+            return Ok(Err(Reason::WrongSignature));
         }
         let once = Key::new("client-assertion", format!("{} {}", client.id, self.claims.jti).as_bytes());
         let payer = Payer::client(service, client, http);
-        Ok(service.key_values.claim(&once, b"", expires_at.since(now) + CLOCK_SKEW, &payer).await?)
+        let is_first = service.key_values.claim(&once, b"", expires_at.since(now) + CLOCK_SKEW, &payer).await?;
+        Ok(is_first.then_some(()).ok_or(Reason::Repeated))
     }
 
     /// Whether it names the issuer, the token endpoint or the endpoint that it was sent to, and nobody else: others could
@@ -143,13 +151,15 @@ impl Assertion {
         }
     }
 
-    fn is_timely(&self, now: Timestamp, expires_at: Timestamp) -> bool {
+    fn is_timely(&self, now: Timestamp, expires_at: Timestamp) -> Result<(), Reason> {
         let begun =
             |moment: Option<Moment>| moment.is_none_or(|moment| Timestamp::from_seconds(moment.0) <= now + CLOCK_SKEW);
-        now < expires_at
-            && expires_at <= now + LONGEST_LIFE + CLOCK_SKEW
-            && begun(self.claims.nbf)
-            && begun(self.claims.iat)
+        match () {
+            () if now >= expires_at => Err(Reason::Expired),
+            () if expires_at > now + LONGEST_LIFE + CLOCK_SKEW => Err(Reason::TooLongLived),
+            () if !begun(self.claims.nbf) || !begun(self.claims.iat) => Err(Reason::NotYetValid),
+            () => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use shared::problem::Problem;
 
 use super::fetch::Reach;
 use super::secret::make_up;
-use super::{Client, InvalidMetadata, Metadata, SecretHash, is_client_id, sector};
+use super::{Client, InvalidMetadata, Metadata, Scope, SecretHash, is_client_id, sector};
 use crate::AuthService;
 use crate::grants;
 use crate::storage::audit::{self, Act, By, Entry};
@@ -49,13 +49,14 @@ pub async fn by_id(service: &AuthService, id: &str) -> Result<Client, Problem> {
 /// Adds a client, under that id or a random one.
 ///
 /// # Errors
-/// 409 `client_exists`; 422 when its `sector_identifier_uri` does not hold; 503 when the database does not answer.
+/// 409 `client_exists`; 422 for a word of scope that is unknown, or when its `sector_identifier_uri` does not hold; 503 when the database does not answer.
 pub async fn create(
     service: &AuthService,
     id: Option<String>,
     decided: Decided,
     by: &By,
 ) -> Result<WithSecret, Problem> {
+    decided.metadata.scope.check_words(&service.api_scopes, &Scope::default())?;
     sector::check(&service.fetch, &decided.metadata, Reach::Anywhere).await?;
     let now = service.clock.now();
     let (secret, secret_hash) = secret_for(&decided.metadata);
@@ -90,7 +91,7 @@ pub(super) fn secret_for(metadata: &Metadata) -> (Option<SecretString>, Option<S
 /// one is asked for; the old one is worth nothing from then on. What a client was given ends when it is disabled.
 ///
 /// # Errors
-/// 404; 422 when its `sector_identifier_uri` does not hold; 503 when something needed does not answer: to try again goes
+/// 404; 422 for a word of scope that is unknown, or when its `sector_identifier_uri` does not hold; 503 when something needed does not answer: to try again goes
 /// on.
 pub async fn replace(
     service: &AuthService,
@@ -99,7 +100,9 @@ pub async fn replace(
     new_secret: bool,
     by: &By,
 ) -> Result<WithSecret, Problem> {
-    by_id(service, id).await?;
+    let before = by_id(service, id).await?;
+    // A word that the platform knows no more stays with those that have it.
+    decided.metadata.scope.check_words(&service.api_scopes, &before.metadata.scope)?;
     sector::check(&service.fetch, &decided.metadata, Reach::Anywhere).await?;
     let now = service.clock.now();
     let mut transaction = service.database.begin().await?;

@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::InvalidMetadata;
+use crate::scopes::ApiScopes;
+
 /// What OpenID defines (Core, sections 5.4 and 11).
 pub const IDENTITY: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 /// Lets a client administer, on behalf of an administrator.
@@ -40,6 +43,21 @@ impl Scope {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the platform knows each word that is not in `before`: a client with another one would never be granted it.
+    ///
+    /// # Errors
+    /// `/scope`, with the first such word.
+    pub fn check_words(&self, known: &ApiScopes, before: &Self) -> Result<(), InvalidMetadata> {
+        let known = known.known();
+        match self.0.iter().find(|word| !known.has(word) && !before.contains(word)) {
+            None => Ok(()),
+            Some(word) => {
+                let detail = format!("{word} is unknown; API_SCOPES adds words of services, and known are: {known}");
+                Err(InvalidMetadata::at("scope", detail))
+            }
+        }
     }
 }
 
@@ -81,6 +99,19 @@ impl shared::config::Setting for Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_nobody_knows_is_named_unless_the_client_has_it_already() {
+        let known: ApiScopes = shared::config::Setting::parse("wishes=wish-service").expect("scopes");
+        let asks = |text: &str, before: &str| {
+            let (scope, before): (Scope, Scope) = (text.parse().expect("a scope"), before.parse().expect("a scope"));
+            scope.check_words(&known, &before)
+        };
+        assert_eq!(asks("openid cart wishes", ""), Ok(()));
+        assert_eq!(asks("openid gone", "gone"), Ok(()));
+        let refused = asks("openid wishez", "gone").expect_err("it is unknown");
+        assert!(refused.pointer == "/scope" && refused.detail.starts_with("wishez is unknown"), "{refused}");
+    }
 
     #[test]
     fn a_scope_is_a_set_of_words() {

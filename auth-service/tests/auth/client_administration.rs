@@ -169,6 +169,7 @@ async fn a_field_against_a_rule_is_named(app: App) {
         (json!({"redirect_uris": [REDIRECT], "client_id": "a~b"}), "/client_id"),
         (json!({"redirect_uris": [REDIRECT], "client_id": "platform"}), "/client_id"),
         (json!({"redirect_uris": [REDIRECT], "client_id": 7}), "/client_id"),
+        (json!({"redirect_uris": [REDIRECT], "scope": "openid wishes"}), "/scope"),
     ] {
         for (method, path) in [(Method::POST, "/admin/clients".to_owned()), (Method::PUT, path(&made))] {
             let answer = send(&app, method, &path, &admin, body.clone()).await;
@@ -322,6 +323,9 @@ async fn clients_are_made_shown_changed_and_removed_by_commands() {
         printed
     };
     let metadata = json!({"client_id": "shop", "client_name": "Shop", "redirect_uris": [REDIRECT]});
+    let unknown = json!({"client_id": "shop", "redirect_uris": [REDIRECT], "scope": "openid wishes"});
+    let (good, _, errors) = program(&app.place, &["create"], &unknown.to_string());
+    assert!(!good && errors.contains("wishes is unknown; API_SCOPES adds") && errors.contains("/scope"), "{errors}");
     let made = run(&["create"], metadata.clone());
     let secret = made["client_secret"].as_str().unwrap().to_owned();
     let is_its_secret = async |secret: &str| {

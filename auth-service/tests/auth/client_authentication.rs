@@ -23,7 +23,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use crate::document_server::{DocumentServer, NEVER};
-use crate::harness::{App, on_both};
+use crate::harness::{App, logged, on_both};
 
 const ISSUER: &str = "http://localhost:8081";
 const TOKEN_ENDPOINT: &str = "http://localhost:8081/oauth2/token";
@@ -42,6 +42,7 @@ on_both! {
     an_assertion_proves_who_a_client_is_once,
     an_assertion_of_each_kind_of_key_is_taken,
     every_other_assertion_is_refused,
+    the_log_tells_why_a_client_was_refused,
     one_of_many_equal_assertions_is_taken,
     keys_are_read_where_they_are_published_rarely_and_again_when_they_change,
     an_unknown_key_id_holds_up_no_assertion_with_a_known_one,
@@ -388,6 +389,45 @@ async fn an_assertion_of_each_kind_of_key_is_taken(app: App) {
                 );
             }
         }
+    }
+}
+
+async fn the_log_tells_why_a_client_was_refused(app: App) {
+    let (pair, stranger) = (Pair::ed(), Pair::ed());
+    let (by_key, (by_secret, secret)) =
+        (with_key(&app, &pair).await, client(&app, json!({"strict_auth_method": true})).await);
+    let with = |name: &str, value: Value| {
+        let mut claims = good_claims(&app, &by_key);
+        claims[name] = value;
+        pair.assertion(&header(), &claims)
+    };
+    let now = app.clock.now().seconds();
+    let used = pair.assertion(&header(), &good_claims(&app, &by_key));
+    try_with(&app, asserted(&used)).await.unwrap();
+    let nobody = format!("nobody-{}", uuid::Uuid::new_v4().simple());
+    let other_key = pair.assertion(&json!({"alg": "EdDSA", "kid": "other"}), &good_claims(&app, &by_key));
+    let foreign = stranger.assertion(&header(), &good_claims(&app, &by_key));
+    for (sent, client, reason) in [
+        (basic(&nobody, "x"), &nobody, "unknown_client"),
+        (basic(&by_secret, "wrong"), &by_secret, "wrong_secret"),
+        (post(&[("client_id", &by_secret), ("client_secret", &secret)]), &by_secret, "wrong_method"),
+        (asserted(&with("exp", json!(now + 86_400))), &by_key, "assertion_too_long_lived"),
+        (asserted(&with("exp", json!(now - 1))), &by_key, "assertion_expired"),
+        (asserted(&with("nbf", json!(now + 3600))), &by_key, "assertion_not_yet_valid"),
+        (asserted(&with("aud", json!("https://evil.example"))), &by_key, "assertion_wrong_audience"),
+        (asserted(&other_key), &by_key, "assertion_unknown_key"),
+        (asserted(&foreign), &by_key, "assertion_wrong_signature"),
+        (asserted(&used), &by_key, "assertion_repeated"),
+    ] {
+        assert_eq!(refused(try_with(&app, sent).await), (401, "invalid_client"), "{reason}");
+        let (of, why) = (format!("\"client\":\"{client}\""), format!("\"reason\":\"{reason}\""));
+        let lines = logged().lines().filter(|line| line.contains(&of) && line.contains(&why)).count();
+        assert_eq!(lines, 1, "{reason}");
+    }
+    let method =
+        logged().lines().find(|line| line.contains(&by_secret) && line.contains("wrong_method")).unwrap().to_owned();
+    for named in ["\"shown\":\"client_secret_post\"", "\"registered\":\"client_secret_basic\"", "\"level\":\"WARN\""] {
+        assert!(method.contains(named) && !method.contains(&secret), "{method}");
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{App, PASSWORD, Place};
 
-const ATTRIBUTE_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const ATTRIBUTE_KEY: &str = "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=";
 
 pub(crate) fn program(place: Option<&Place>, arguments: &[&str], input: &str) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auth-service"));
@@ -160,6 +160,37 @@ fn settings_that_do_not_fit_each_other_are_refused() {
         assert!(text.contains(name), "{name} is missing from:\n{text}");
     }
     assert!(!text.contains("c2hvcnQ="), "{text}");
+}
+
+#[test]
+fn what_could_not_work_or_is_known_to_everybody_is_refused_at_the_start() {
+    let read = |more: &[(&str, &str)]| {
+        let more = [("REDIS_URL", "redis://localhost")].iter().chain(more);
+        let more = more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = shared::config::Settings::from_pairs(Place::embedded().settings().into_iter().chain(more));
+        let config = auth_service::Config::read(&mut settings, None);
+        (config, settings.finish().err().map(|error| error.to_string()).unwrap_or_default())
+    };
+    let client = r#"[{"client_id":"a","client_secret":"a-secret-of-more-than-32-characters","redirect_uris":
+        ["https://a.example/"],"scope":"openid wishes"}]"#;
+    for (name, value, why) in [
+        ("ISSUER", "https://auth.example", "COOKIE_SECURE: expected true, for browsers come by https"),
+        ("ISSUER", "localhost:8081", "ISSUER: expected http:// or https://"),
+        ("ISSUER", "auth.example", "ISSUER: expected http:// or https://"),
+        ("API_SCOPES", "cart=wish-service", "API_SCOPES: expected another word than cart"),
+        ("MASTER_KEY", "$(openssl rand -base64 32)", "MASTER_KEY: expected the output of the command"),
+        ("ADMIN_PASSWORD", "ADMIN_PASSWORD", "ADMIN_PASSWORD: expected a secret, found the name of one"),
+        ("FIRST_CLIENTS", client, "FIRST_CLIENTS: a: /scope: wishes is unknown"),
+        ("CLIENT_REGISTRATION_SCOPE", "openid wishes", "CLIENT_REGISTRATION_SCOPE: wishes is unknown"),
+    ] {
+        let (_, text) = read(&[(name, value)]);
+        assert!(text.contains("1 mistake") && text.contains(why), "{name}={value}: {text}");
+    }
+    let good = [("ISSUER", "https://auth.example"), ("COOKIE_SECURE", "true"), ("FIRST_CLIENTS", client)];
+    let (config, text) = read(&[&good[..], &[("API_SCOPES", "wishes=wish-service")]].concat());
+    assert_eq!(text, "");
+    assert_eq!(config.api_scopes.scope(), "account admin cart orders wishes");
+    assert_eq!(config.audiences, ["auth-service", "cart-service", "order-service", "wish-service"]);
 }
 
 #[test]

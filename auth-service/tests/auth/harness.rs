@@ -20,7 +20,7 @@ use shared::session::{MemorySessionStore, UserId};
 pub(crate) const ADMIN_EMAIL: &str = "root@example.com";
 pub(crate) const ADMIN_PASSWORD: &str = "a very quiet mountain";
 pub(crate) const PASSWORD: &str = "correct horse battery";
-pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const MASTER_KEY: &str = "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=";
 
 /// Makes each function a test on the embedded parts and one on real servers. `name with |config| …` changes the
 /// configuration first.

@@ -10,6 +10,7 @@ use auth_service::storage::keys::{StoredKey, published};
 use base64::Engine as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::on_database;
 use shared::token::KeySet;
 
 use crate::harness::{App, MASTER_KEY, Place, all, on_both};
@@ -209,6 +210,12 @@ async fn a_wrong_master_key_refuses_to_start(app: App) {
     config.master_key = "".into();
     let error = format!("{:#}", AuthService::open(&config).await.err().unwrap());
     assert!(error.contains("MASTER_KEY is not set"), "{error}");
+    // The way on that docs/operations.md tells whoever has lost it.
+    config.master_key = OTHER_MASTER_KEY.into();
+    on_database!(&app.service.database, |pool| sqlx::query("DELETE FROM signing_keys").execute(pool).await.map(drop))
+        .unwrap();
+    let anew = AuthService::open(&config).await.unwrap();
+    assert!(serde_json::to_string(&anew.keys.published()).unwrap().contains("kid"));
 }
 
 async fn a_new_master_key_takes_over(app: App) {

@@ -8,6 +8,60 @@ use crate::harness::{App, PASSWORD, logged, on_both};
 on_both! {
     no_secret_is_logged_or_shown_or_measured,
     a_made_up_request_id_or_browser_forges_no_line,
+    a_refused_request_is_found_by_the_request_id_of_its_answer,
+    a_flood_of_refused_requests_fills_no_log,
+}
+
+/// What was logged for the request of this id.
+fn lines_of(id: &str) -> Vec<String> {
+    logged().lines().filter(|line| line.contains(id) && line.contains("is refused")).map(str::to_owned).collect()
+}
+
+async fn a_refused_request_is_found_by_the_request_id_of_its_answer(app: App) {
+    let admin = app.administrator().await;
+    let id = format!("shop-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let client = json!({"client_id": id, "redirect_uris": ["https://shop.example/cb"]});
+    let made = app.send(app.request(Method::POST, "/admin/clients").bearer_auth(&admin.access).json(&client)).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let asks = |client: &str, more: &str| {
+        let path = format!("/oauth2/authorize?response_type=code&scope=openid&client_id={client}{more}");
+        app.request(Method::GET, &path).header("accept", "text/html")
+    };
+    let evil = "&redirect_uri=https%3A%2F%2Fevil.example%2F%0Acb%3Ftoken%3Dhunter2";
+    let unknown = format!("nobody-{}", uuid::Uuid::new_v4().simple());
+    let token = |secret: &str| {
+        let form = [("grant_type", "client_credentials"), ("client_id", &*id), ("client_secret", secret)];
+        app.request(Method::POST, "/oauth2/token").form(&form)
+    };
+    for (request, reason, named) in [
+        (asks(&id, evil), "redirect_uri", vec!["https://evil.example/?cb?(more)", "https://shop.example/cb", &id]),
+        (asks(&unknown, ""), "unknown_client", vec![&*unknown]),
+        (asks("a%0Ab", ""), "unknown_client", vec!["(no client's id)"]),
+        (token("hunter2"), "wrong_method", vec!["client_secret_post", "client_secret_basic", &id]),
+    ] {
+        let answer = app.send(request).await;
+        let shown = answer.headers["x-request-id"].to_str().unwrap().to_owned();
+        assert!(answer.status == 401 || answer.text.contains(&shown), "the page does not show {shown}");
+        let lines = lines_of(&shown);
+        assert_eq!(lines.len(), 1, "{reason}: {lines:?}");
+        assert!(lines[0].contains(&format!("\"reason\":\"{reason}\"")), "{}", lines[0]);
+        for text in named {
+            assert!(lines[0].contains(text), "{text} is missing: {}", lines[0]);
+        }
+        assert!(!lines[0].contains("hunter2"), "{}", lines[0]);
+    }
+}
+
+async fn a_flood_of_refused_requests_fills_no_log(app: App) {
+    const REQUESTS: usize = 300;
+    let nobody = format!("flood-{}", uuid::Uuid::new_v4().simple());
+    let path = format!("/oauth2/authorize?client_id={nobody}");
+    for _ in 0..REQUESTS {
+        assert_eq!(app.send(app.request(Method::GET, &path)).await.status, 400);
+    }
+    let lines = logged().lines().filter(|line| line.contains(&nobody)).count();
+    assert!((20..REQUESTS / 3).contains(&lines), "{lines} lines");
+    assert!(logged().contains("too many lines of this kind"), "nothing says that lines are missing");
 }
 
 /// D18

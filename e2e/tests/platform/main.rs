@@ -5,6 +5,7 @@ mod by_cookie;
 mod documents;
 mod faults;
 mod full_disk;
+mod mistakes;
 mod on_behalf;
 mod operation;
 mod readme;

@@ -42,6 +42,53 @@ async fn config_lists_every_setting_with_its_meaning() {
     }
 }
 
+#[test]
+fn config_prints_no_secret_in_whatever_form_a_setting_holds_it() {
+    let databases = [
+        "postgres://shop:hunter2@one,two:5433/shop",
+        "postgres://one,two/shop?user=shop&password=hunter2",
+        "postgres://one/shop?pass%77ord=hunter2",
+        "postgres://shop:1/hunter2@one/shop",
+        "postgres:shop:hunter2@one/shop",
+        "host=one user=shop password=hunter2",
+    ];
+    let stores = [
+        "redis://:hunter2@cache/0",
+        "redis+sentinel://:hunter2@one,two/0?master=main&sentinel_password=hunter2",
+        "rediss+cluster://shop:hunter2@one:7000,two:7000",
+        "redis://:1/hunter2@cache/0",
+        "hunter2@cache",
+    ];
+    let addresses =
+        ["http://ada:hunter2@localhost:8082", "http://localhost:8082/?key=hunter2", "ada:hunter2@localhost"];
+    let secrets = ["FIRST_CLIENTS", "CHECKOUT_SECRET", "MASTER_KEY", "COOKIE_KEY", "OIDC_CLIENT_SECRET"];
+    let more = ["ADMIN_PASSWORD", "DEMO_PASSWORD", "SHOP_CLIENT_SECRET", "SESSION_ATTRIBUTE_KEY", "CLUSTER_KEY"];
+    for turn in 0..databases.len() {
+        let mut given = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector/hunter2")];
+        for name in ["DATABASE_URL", "AUTH_DATABASE_URL", "CART_DATABASE_URL", "ORDER_DATABASE_URL"] {
+            given.push((name, databases[turn]));
+        }
+        given.push(("REDIS_URL", stores[turn % stores.len()]));
+        for name in ["ISSUER", "ISSUER_INTERNAL_URL", "JWKS_URL", "CART_URL", "PUBLIC_URL", "SHOP_URL", "ORDERS_URL"] {
+            given.push((name, addresses[turn % addresses.len()]));
+        }
+        given.extend([("COOKIE_ORIGINS", addresses[0]), ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")]);
+        given.push(("JWT_HS256_SECRET", "hunter2"));
+        given.extend(secrets.iter().chain(&more).map(|name| (*name, r#"[{"client_secret":"hunter2"}]"#)));
+        // The secret, where the file's name belongs.
+        given.push(("ORDERS_CLIENT_SECRET_FILE", "hunter2"));
+        for program in ["auth-service", "cart-service", "order-service", "all-in-one"] {
+            let mut command = Command::new(e2e::program(program));
+            let output = command.arg("config").env_clear().envs(given.iter().copied()).output();
+            let output = output.expect("the program starts");
+            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(text.contains("ACCESS_TOKEN_TTL"), "{program} config prints:\n{text}");
+            let lines: Vec<_> = text.lines().filter(|line| line.contains("hunter2")).collect();
+            assert!(lines.is_empty(), "{program} prints a secret:\n{}", lines.join("\n"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_subcommands_of_auth_work_beside_the_running_service() {
     let Some(world) = World::split(&[]).await else { return };

@@ -11,7 +11,7 @@ use crate::world::{eventually, expect};
 
 const NODES: usize = 2;
 const OWN: [(Service, &str); 3] = [(Service::Auth, "/auth/me"), (Service::Cart, "/cart"), (Service::Orders, "/orders")];
-const COOKIE_KEY: (&str, &str) = ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+const COOKIE_KEY: (&str, &str) = ("COOKIE_KEY", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=");
 
 /// A login at one node, with a copy of what it gave.
 struct Kept {

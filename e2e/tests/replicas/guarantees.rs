@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::load::NO_THROTTLE;
 use crate::world::{eventually, expect};
 
-const COOKIE_KEY: (&str, &str) = ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+const COOKIE_KEY: (&str, &str) = ("COOKIE_KEY", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=");
 
 /// `Guarantees` of `shared::authentication::strategy`, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

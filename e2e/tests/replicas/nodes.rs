@@ -163,7 +163,7 @@ async fn a_node_that_the_others_do_not_understand_is_never_ready_and_says_why() 
     let second = Service::Auth.replica(1);
     let key = world.platform.setting(second, "CLUSTER_KEY").expect("a key").to_owned();
     world.platform.stop_service(second);
-    world.platform.set(second, "CLUSTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    world.platform.set(second, "CLUSTER_KEY", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=");
     world.platform.launch(second);
     let started = Instant::now();
     loop {

@@ -10,7 +10,7 @@ use crate::world::{eventually, expect};
 const REDIS: &[(&str, &str)] = &[("SESSION_STRATEGY", "redis")];
 /// The same, and what sessions hold is sealed in Redis.
 const SEALED: &[(&str, &str)] =
-    &[("SESSION_STRATEGY", "redis"), ("SESSION_ATTRIBUTE_KEY", "IyXbwLh1AqGFbYDl4n+H9dTXyXtYdQm2tMXHnu5sKbY=")];
+    &[("SESSION_STRATEGY", "redis"), ("SESSION_ATTRIBUTE_KEY", "q0pY3m7x5B1c9dZ2e4F6g8H0jK2l4M6n8P0r2S4t6U8=")];
 
 /// What a login opens at each service.
 const OWN: [(Service, &str); 3] = [(Service::Auth, "/auth/me"), (Service::Cart, "/cart"), (Service::Orders, "/orders")];
@@ -131,7 +131,7 @@ async fn tokens_of_a_shared_secret_serve_all_replicas() {
 
 #[tokio::test]
 async fn a_session_in_a_sealed_cookie_serves_all_replicas_until_its_users_epoch_ends() {
-    let settings = [("SESSION_STRATEGY", "cookie"), ("COOKIE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
+    let settings = [("SESSION_STRATEGY", "cookie"), ("COOKIE_KEY", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=")];
     let Some(world) = World::replicated(&settings).await else { return };
     let ada = somebody_shops(&world).await;
     assert_eq!(statuses(&world, &ada).await, [200; 6]);

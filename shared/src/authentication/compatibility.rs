@@ -34,6 +34,6 @@ impl SharedSecret {
         }
         let meaning =
             "signs access tokens: at least 32 characters, the same at every service; whoever has it can issue them";
-        Some(settings.required("JWT_HS256_SECRET", "0123456789abcdef0123456789abcdef", meaning))
+        Some(settings.required("JWT_HS256_SECRET", "$(openssl rand -hex 32)", meaning))
     }
 }

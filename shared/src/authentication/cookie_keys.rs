@@ -114,6 +114,10 @@ impl Setting for CookieKeys {
     fn parse(text: &str) -> Result<Self, String> {
         Self::parse(&text.into()).map_err(|error| error.to_string())
     }
+
+    fn stand_in(_: &str) -> Result<Self, String> {
+        Ok(Self::random())
+    }
 }
 
 impl fmt::Debug for CookieKeys {

@@ -12,6 +12,7 @@ use super::session_cookie::SessionCookie;
 use super::several_logins;
 use super::single_sign_on::SingleSignOn;
 use crate::problem::Problem;
+use crate::ration::Ration;
 use crate::request::{cookies_named, has_more_cookies};
 use crate::session::{Session, Touched};
 use crate::token::{UserToken, VerifiedToken};
@@ -80,7 +81,11 @@ impl SingleSignOn {
     async fn live(&self, cookie: &LoginCookie, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
         let settings = cookie.settings();
         if settings.is_presented(request) && !settings.may_speak_for(request) {
-            tracing::info!(cookie = settings.name, "a change by a cookie is refused: no page of ours asks for it");
+            static LINES: Ration = Ration::new();
+            LINES.tell("a change by a cookie is refused", |left_out| {
+                let cookie = &settings.name;
+                tracing::info!(cookie, left_out, "a change by a cookie is refused: no page of ours asks for it");
+            });
             let detail = "a page of another origin asked for this; a cookie does not speak for it";
             return Err(Problem::forbidden("cross_site", detail));
         }

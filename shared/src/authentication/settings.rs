@@ -8,10 +8,11 @@ use std::time::Duration;
 use actix_web::cookie::SameSite;
 use url::Url;
 
+use super::issuer;
 use super::strategy::{Credential, Place, Strategy};
 use super::{CookieKeys, DenyListMode, DomainPattern, SessionCookie, SingleSignOnConfig};
 use crate::clock::Clock;
-use crate::config::{Setting, Settings};
+use crate::config::{ConnectionUrl, Setting, Settings, quoted};
 use crate::key_value::RedisKeyValueStore;
 use crate::redis::Redis;
 use crate::session::{AttributeKeys, Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
@@ -23,8 +24,7 @@ impl SingleSignOnConfig {
     ///
     /// Mistakes are kept in `settings`; call [`Settings::finish`] before [`join`](super::SingleSignOn::join).
     pub fn read(settings: &mut Settings, audience: &str, embedded: Option<Arc<dyn SessionStore>>) -> Self {
-        let meaning = "the auth service's public address, as its tokens name it";
-        let issuer: String = settings.or("ISSUER", "http://localhost:8081", meaning);
+        let issuer = issuer::read(settings);
         let meaning = "the life of an access token, as at the auth service";
         let access_token_ttl: Duration = settings.positive("ACCESS_TOKEN_TTL", "5m", meaning);
         let clock = Clock::default();
@@ -148,7 +148,9 @@ fn origins(settings: &mut Settings) -> Vec<String> {
     for text in named {
         match origin(&text).filter(|origin| text.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
             Some(origin) => origins.push(origin),
-            None => settings.mistake(format!("COOKIE_ORIGINS: expected http(s)://HOST[:PORT], found {text:?}")),
+            None => {
+                settings.mistake(format!("COOKIE_ORIGINS: expected http(s)://HOST[:PORT], found {}", quoted(&text)))
+            }
         }
     }
     for (name, meaning) in [
@@ -191,7 +193,7 @@ impl Setting for CrossSite {
 fn public_url(settings: &mut Settings) -> Option<String> {
     let meaning = "this service's address as callers know it; by default where it listens, at localhost";
     let url: Url = settings.optional("PUBLIC_URL", meaning)?;
-    let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let is_plain = url.query().is_none() && url.fragment().is_none();
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
         settings.mistake("PUBLIC_URL: expected an http or https URL without query and fragment");
     }
@@ -203,8 +205,8 @@ fn jwks_url(settings: &mut Settings, issuer: &str) -> Url {
     if let Some(url) = settings.optional("JWKS_URL", meaning) {
         return url;
     }
+    // An issuer that is no address is a mistake that is named already.
     Url::parse(&format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))).unwrap_or_else(|_| {
-        settings.mistake(format!("ISSUER: expected an absolute URL, found {issuer:?}"));
         Url::parse("http://localhost:8081/.well-known/jwks.json").expect("a constant that is a URL")
     })
 }
@@ -222,7 +224,7 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
     if nobody_keeps_any && mode == DenyListMode::Off {
         return Arc::new(NoSessionStore::new(clock.clone(), Endings::Untold));
     }
-    let url: String = settings.required("REDIS_URL", "redis://localhost:6379/0", meaning);
+    let ConnectionUrl(url) = settings.required("REDIS_URL", "redis://localhost:6379/0", meaning);
     match Redis::open(&url) {
         Ok(redis) => {
             let mut sessions = RedisSessionStore::new(redis.clone(), clock.clone(), ttl).demanding_a_mark();

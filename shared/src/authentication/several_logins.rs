@@ -9,6 +9,7 @@ use url::{Host, Url};
 
 use super::cookie_domain::is_ones_own;
 use crate::problem::Problem;
+use crate::ration::Ration;
 
 /// The code of the refusal, by which pages know it.
 pub const SEVERAL_LOGINS: &str = "several_logins";
@@ -38,7 +39,10 @@ pub struct SeveralUsers;
 /// 400 `several_logins`: nothing was done in anybody's name. `own` is the cookie as this service sets it; those of its name
 /// that others may have set, for another path or domain, are taken back with the answer.
 pub fn several_logins(request: &HttpRequest, own: &Cookie<'_>) -> Problem {
-    tracing::warn!(cookie = own.name(), "a request with the logins of several people is refused");
+    static LINES: Ration = Ration::new();
+    LINES.tell(SEVERAL_LOGINS, |left_out| {
+        tracing::warn!(cookie = own.name(), left_out, "a request with the logins of several people is refused");
+    });
     let detail = "the request has the cookies of several people's logins, of which one may be planted: nothing was done. \
                   Sign out, which ends them all, and sign in again";
     let problem = Problem::bad_request(SEVERAL_LOGINS, detail);

@@ -19,6 +19,40 @@ const ANSWER: Duration = Duration::from_secs(1);
 const WRITES_AT: &str = "SELECT pg_walfile_name(pg_current_wal_lsn())
     WHERE NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
 
+/// Parameters of a URL that are followed.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+/// Those of libpq that have no meaning here: they are left out, and a warning names them.
+const IGNORED: [&str; 9] = [
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_idle",
+    "load_balance_hosts",
+    "tcp_user_timeout",
+];
+
 /// One server, and how to log in there.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
@@ -50,19 +84,16 @@ impl Hosts {
     /// `primary`, which is what happens in any case.
     pub(super) fn read(url: &str) -> anyhow::Result<Self> {
         let (scheme, rest) = url.split_once("://").context("a PostgreSQL URL is postgres://HOST:PORT/NAME")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        ensure!(
+            !rest[end..].contains(['@', '#']),
+            "in a password of a URL, / is written %2F, ? %3F, # %23, @ %40 and % %25"
+        );
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
         let at = authority.rfind('@').map_or(0, |at| at + 1);
         let (user, hosts) = authority.split_at(at);
-        let mut kept = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            match parameter.split_once('=') {
-                Some(("target_session_attrs", "read-write" | "primary")) => {}
-                Some(("target_session_attrs", _)) => bail!("target_session_attrs can be read-write or primary"),
-                _ => kept.push(parameter),
-            }
-        }
-        let query = kept.join("&");
+        let query = followed(query)?;
         let hosts: Vec<&str> = hosts.split(',').collect();
         let is_alone = hosts.len() == 1;
         let hosts = hosts.into_iter().enumerate().map(|(number, host)| {
@@ -91,6 +122,27 @@ impl Hosts {
     pub(super) fn names(&self) -> String {
         self.0.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The parameters that sqlx follows. It would ignore others, and log them with their values.
+fn followed(query: &str) -> anyhow::Result<String> {
+    let mut kept = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let read = url::form_urlencoded::parse(parameter.as_bytes()).next();
+        let (name, value) = read.context("a parameter has no name")?;
+        match (&*name, &*value) {
+            ("target_session_attrs", "read-write" | "primary") => {}
+            ("target_session_attrs", _) => bail!("target_session_attrs can be read-write or primary"),
+            (name, _) if PARAMETERS.contains(&name) || name.starts_with("options[") => kept.push(parameter),
+            (name, _) => match IGNORED.iter().find(|ignored| **ignored == name) {
+                Some(ignored) => {
+                    tracing::warn!(parameter = ignored, "a parameter of the database's URL has no meaning here")
+                }
+                None => bail!("a parameter is not known; known are {} and target_session_attrs", PARAMETERS.join(", ")),
+            },
+        }
+    }
+    Ok(kept.join("&"))
 }
 
 /// Connections by which the hosts are asked, kept as long as they answer.
@@ -154,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_followed_in_any_spelling_and_those_of_libpq_alone_are_left_out() {
+        let url = "postgres://one/?connect_timeout=5&channel_binding=require&us%65r=shop&options[x]=1&dbname=cart";
+        let hosts = Hosts::read(url).expect("it is read");
+        assert_eq!(
+            (hosts.all()[0].options.get_username(), hosts.all()[0].options.get_database()),
+            ("shop", Some("cart"))
+        );
+    }
+
+    #[test]
     fn what_is_wrong_is_named_and_the_password_is_not() {
         for (url, named) in [
             ("postgres://shop:hunter2@one:port/cart", "host number 1"),
@@ -162,6 +224,13 @@ mod tests {
             ("postgres://one,/cart", "host number 2"),
             ("postgres://shop:hunter2@one,one:5432/cart", "twice"),
             ("postgres://shop:hunter2@one/cart?target_session_attrs=any", "read-write or primary"),
+            ("postgres://shop:hun/ter2@one/cart", "%2F"),
+            ("postgres://shop:1/hunter2@one/cart", "%2F"),
+            ("postgres://shop:1?hunter2@one/cart", "%3F"),
+            ("postgres://shop:hunter2@one/cart#x", "%23"),
+            ("postgres://one/cart?passwd=hunter2", "a parameter is not known"),
+            ("postgres://one/cart?hunter2", "a parameter is not known"),
+            ("postgres://one/cart?password=hunter2&sslmode=hunter2", "host number 1"),
         ] {
             let error = format!("{:#}", Hosts::read(url).err().expect(url));
             assert!(error.contains(named) && !error.contains("hunter2"), "{url}: {error}");

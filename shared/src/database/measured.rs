@@ -10,13 +10,18 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Either, Error, Execute, Executor, Pool, Postgres, SqlStr, Sqlite};
 use tracing::Span;
 
+use super::turns::Turns;
 use super::{in_time, is_unavailable};
 use crate::arrival;
 use crate::calls;
 
 /// A pool that measures: what [`on_database!`](crate::on_database) runs a query on.
 #[derive(Debug)]
-pub struct Measured<'p, DB: sqlx::Database>(&'p Pool<DB>);
+pub struct Measured<'p, DB: sqlx::Database> {
+    pool: &'p Pool<DB>,
+    /// Where only one may write at a time.
+    turns: Option<&'p Turns>,
+}
 
 impl<DB: sqlx::Database> Clone for Measured<'_, DB> {
     fn clone(&self) -> Self {
@@ -28,7 +33,11 @@ impl<DB: sqlx::Database> Copy for Measured<'_, DB> {}
 
 impl<'p, DB: sqlx::Database> Measured<'p, DB> {
     pub fn new(pool: &'p Pool<DB>) -> Self {
-        Self(pool)
+        Self { pool, turns: None }
+    }
+
+    pub(super) fn in_turn(pool: &'p Pool<DB>, turns: &'p Turns) -> Self {
+        Self { pool, turns: Some(turns) }
     }
 }
 
@@ -50,14 +59,22 @@ fn record(name: &'static str, started: Instant) {
     metrics::histogram!(name, "service" => calls::service()).record(started.elapsed().as_secs_f64());
 }
 
-/// Runs a query on a connection of the pool.
+/// Runs a query on a connection of the pool; one that writes waits for its turn first, where there are turns.
 async fn run<DB: sqlx::Database, T>(
-    pool: &Pool<DB>,
+    Measured { pool, turns }: Measured<'_, DB>,
     span: Span,
+    writes: bool,
     query: impl AsyncFnOnce(&mut PoolConnection<DB>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let outcome = async {
-        let mut connection = waited(pool.acquire()).await?;
+        let (mut connection, _turn) = waited(async {
+            let turn = match turns.filter(|_| writes) {
+                Some(turns) => Some(turns.take().await?),
+                None => None,
+            };
+            Ok((pool.acquire().await?, turn))
+        })
+        .await?;
         let started = Instant::now();
         let outcome = in_time(query(&mut connection)).await;
         record("roam_database_call_seconds", started);
@@ -81,35 +98,51 @@ pub(super) fn kind(error: &Error) -> String {
     }
 }
 
-/// A query that names its span when its text is known.
-struct Named<E> {
-    query: E,
-    span: Span,
+/// A query whose text is known before it runs.
+struct Known<DB: sqlx::Database> {
+    text: SqlStr,
+    statement: Option<DB::Statement>,
+    arguments: Option<DB::Arguments>,
+    persistent: bool,
 }
 
-impl<'q, DB: sqlx::Database, E: Execute<'q, DB>> Execute<'q, DB> for Named<E> {
-    fn sql(self) -> SqlStr {
-        let text = self.query.sql();
-        if !self.span.is_disabled()
+impl<DB: sqlx::Database> Known<DB> {
+    /// Takes a query apart, and names its span.
+    fn of<'q>(mut query: impl Execute<'q, DB>, span: &Span) -> Result<Self, Error> {
+        let arguments = query.take_arguments().map_err(Error::Encode)?;
+        let (statement, persistent) = (query.statement().cloned(), query.persistent());
+        let text = query.sql();
+        if !span.is_disabled()
             && let Some((operation, table)) = first_words(text.as_str())
         {
-            self.span.record("otel.name", format!("{operation} {table}"));
-            self.span.record("db.operation.name", operation);
-            self.span.record("db.collection.name", table);
+            span.record("otel.name", format!("{operation} {table}"));
+            span.record("db.operation.name", operation);
+            span.record("db.collection.name", table);
         }
-        text
+        Ok(Self { text, statement, arguments, persistent })
+    }
+
+    /// Whether it may change something.
+    fn writes(&self) -> bool {
+        self.text.as_str().split_ascii_whitespace().next() != Some("SELECT")
+    }
+}
+
+impl<DB: sqlx::Database> Execute<'_, DB> for Known<DB> {
+    fn sql(self) -> SqlStr {
+        self.text
     }
 
     fn statement(&self) -> Option<&DB::Statement> {
-        self.query.statement()
+        self.statement.as_ref()
     }
 
     fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, sqlx::error::BoxDynError> {
-        self.query.take_arguments()
+        Ok(self.arguments.take())
     }
 
     fn persistent(&self) -> bool {
-        self.query.persistent()
+        self.persistent
     }
 }
 
@@ -142,11 +175,12 @@ macro_rules! measured {
                 E: 'q + Execute<'q, $database>,
             {
                 let span = calls::database_span($system);
-                let query = Named { query, span: span.clone() };
+                let query = Known::of(query, &span);
                 // What is only executed answers no rows: it changes something.
                 let changing = async move {
                     before_an_effect()?;
-                    run(self.0, span, async |connection| connection.execute(query).await).await
+                    let query = query?;
+                    run(self, span, query.writes(), async |connection| connection.execute(query).await).await
                 };
                 changing.boxed()
             }
@@ -160,8 +194,12 @@ macro_rules! measured {
                 E: 'q + Execute<'q, $database>,
             {
                 let span = calls::database_span($system);
-                let query = Named { query, span: span.clone() };
-                run(self.0, span, async |connection| connection.fetch_optional(query).await).boxed()
+                let query = Known::of(query, &span);
+                let asking = async move {
+                    let query = query?;
+                    run(self, span, query.writes(), async |connection| connection.fetch_optional(query).await).await
+                };
+                asking.boxed()
             }
 
             /// Reads all rows before it answers the first: the connection is free again as soon as may be.
@@ -177,11 +215,16 @@ macro_rules! measured {
                 E: 'q + Execute<'q, $database>,
             {
                 let span = calls::database_span($system);
-                let query = Named { query, span: span.clone() };
-                run(self.0, span, async |connection| connection.fetch_many(query).try_collect::<Vec<_>>().await)
-                    .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
-                    .try_flatten_stream()
-                    .boxed()
+                let query = Known::of(query, &span);
+                let asking = async move {
+                    let query = query?;
+                    let writes = query.writes();
+                    let all = async |connection: &mut PoolConnection<$database>| {
+                        connection.fetch_many(query).try_collect::<Vec<_>>().await
+                    };
+                    run(self, span, writes, all).await
+                };
+                asking.map_ok(|rows| stream::iter(rows.into_iter().map(Ok))).try_flatten_stream().boxed()
             }
 
             fn prepare_with<'e>(
@@ -192,14 +235,14 @@ macro_rules! measured {
             where
                 'p: 'e,
             {
-                self.0.prepare_with(text, parameters)
+                self.pool.prepare_with(text, parameters)
             }
 
             fn describe<'e>(self, text: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<$database>, Error>>
             where
                 'p: 'e,
             {
-                self.0.describe(text)
+                self.pool.describe(text)
             }
         }
     };

@@ -7,14 +7,14 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use parking_lot::RwLock;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::time::sleep;
+use sqlx::{ConnectOptions as _, Connection as _, Error, PgPool};
+use tokio::time::{sleep, timeout};
 
-use super::PATIENCE;
 use super::hosts::{Host, Hosts, Questions, Writable};
+use super::{PATIENCE, SETTING};
+use crate::program::Fault;
 
 /// How often each of several hosts is asked whether it takes writes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,7 +27,9 @@ impl Primary {
     pub(super) async fn open(hosts: Hosts, max_connections: u32) -> anyhow::Result<Self> {
         let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(PATIENCE);
         if let [host] = hosts.all() {
-            return Ok(Self(Arc::new(RwLock::new(pool.connect_with(host.options.clone()).await?))));
+            // A pool would only say that it has waited.
+            answers(host).await.map_err(|error| explained(host, error))?;
+            return Ok(Self(Arc::new(RwLock::new(pool.connect_lazy_with(host.options.clone())))));
         }
         let mut watch = Watch { questions: Questions::of(&hosts), hosts, pool, used: None };
         let found = watch.find_first().await?;
@@ -46,6 +48,39 @@ impl Primary {
     }
 }
 
+/// Connects once, and again for a while to a server that is not there yet: it may be starting, too.
+async fn answers(host: &Host) -> Result<(), Error> {
+    let started = Instant::now();
+    loop {
+        let silent = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        let connecting = timeout(PATIENCE.saturating_sub(started.elapsed()), host.options.connect());
+        match connecting.await.unwrap_or_else(|_| silent()) {
+            Ok(connection) => return connection.close().await,
+            Err(error) if !is_away(&error) || started.elapsed() + LOOK > PATIENCE => return Err(error),
+            Err(_) => sleep(LOOK).await,
+        }
+    }
+}
+
+/// Whether there is no server, or one that is starting or stopping (57P).
+fn is_away(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(error, Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P"))
+}
+
+/// What an operator does about a server that cannot be used.
+fn explained(host: &Host, error: Error) -> anyhow::Error {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+    let (fault, next) = match &*code {
+        _ if is_away(&error) => ("does not answer", "start it, or correct its address in"),
+        code if code.starts_with("28") => ("refuses the login", "correct the user and the password in"),
+        "3D000" => ("does not have the database", "create it, or correct its name in"),
+        _ => ("cannot be used", "see the cause; it is named by"),
+    };
+    let fault = Fault::new(format!("PostgreSQL at {host} {fault}"), format!("{next} {SETTING}"));
+    anyhow::Error::from(error).context(fault)
+}
+
 /// Looks for the primary among several hosts.
 struct Watch {
     hosts: Hosts,
@@ -60,7 +95,10 @@ impl Watch {
         loop {
             match self.questions.ask(&self.hosts).await {
                 Ok(found) => return Ok(found),
-                Err(why) if started.elapsed() > PATIENCE => bail!("no PostgreSQL takes writes: {why}"),
+                Err(why) if started.elapsed() > PATIENCE => {
+                    let next = format!("start the primary, or correct the addresses and the login in {SETTING}");
+                    return Err(anyhow::Error::msg(why).context(Fault::new("no PostgreSQL takes writes", next)));
+                }
                 Err(_) => sleep(LOOK).await,
             }
         }

@@ -7,12 +7,43 @@
 
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Error, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, Error, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use super::{PATIENCE, in_time};
+use super::measured::before_an_effect;
+use super::turns::{Turn, Turns};
+use super::{Measured, PATIENCE, in_time};
+
+/// One file, and whose turn it is to write to it. A copy shares both.
+#[derive(Debug, Clone)]
+pub struct SqliteFile {
+    pool: SqlitePool,
+    turns: Turns,
+}
+
+impl SqliteFile {
+    pub(super) async fn open(options: SqliteConnectOptions, max_connections: u32) -> Result<Self, Error> {
+        Ok(Self { pool: open(options, max_connections).await?, turns: Turns::default() })
+    }
+
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// The pool, whose writes take turns.
+    pub fn measured(&self) -> Measured<'_, Sqlite> {
+        Measured::in_turn(&self.pool, &self.turns)
+    }
+
+    /// A transaction that may write. Its connection is taken after the turn: whoever waits keeps none from readers.
+    pub(super) async fn begin(&self) -> Result<(Transaction<'static, Sqlite>, Turn), Error> {
+        let turn = self.turns.take().await?;
+        before_an_effect()?;
+        Ok((self.pool.begin_with("BEGIN IMMEDIATE").await?, turn))
+    }
+}
 
 /// Opens the pool of one file. A connection whose transaction is still counted is closed instead of given out again.
-pub(super) async fn open(options: SqliteConnectOptions, max_connections: u32) -> Result<SqlitePool, Error> {
+async fn open(options: SqliteConnectOptions, max_connections: u32) -> Result<SqlitePool, Error> {
     let options = options
         .create_if_missing(true)
         .foreign_keys(true)

@@ -105,7 +105,7 @@ impl Database {
     /// The database does not answer, or takes no writes.
     async fn write_something(&self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(pool) => sqlx::query(SQLITE).execute(Measured::new(pool)).await.map(drop),
+            Self::Sqlite(file) => sqlx::query(SQLITE).execute(file.measured()).await.map(drop),
             Self::Postgres(primary) => {
                 let pool = primary.pool();
                 let rows = match sqlx::raw_sql(POSTGRES).fetch_all(Measured::new(&pool)).await {

@@ -6,11 +6,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{CookieKeys, RelyingPartyConfig};
-use crate::config::Settings;
+use crate::config::{Settings, quoted};
 
-/// What stands where `OIDC_CLIENT_SECRET` is missing, until [`Settings::finish`] fails.
-const EXAMPLE_SECRET: &str = "the-secret-that-the-auth-service-gave-to-the-client";
-const EXAMPLE_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// Stands where `OIDC_CLIENT_SECRET` is missing, until [`Settings::finish`] fails.
+const EXAMPLE_SECRET: &str = "$(openssl rand -hex 32)";
 
 impl RelyingPartyConfig {
     /// Reads `ISSUER`, `ISSUER_INTERNAL_URL`, `OIDC_CLIENT_ID`, `OIDC_CLIENT_SECRET`, `PUBLIC_URL`, `COOKIE_KEY` and
@@ -19,8 +18,7 @@ impl RelyingPartyConfig {
     ///
     /// Mistakes are kept in `settings`; call [`Settings::finish`] before [`RelyingParty::new`](super::RelyingParty::new).
     pub fn read(settings: &mut Settings, service: &'static str, scope: &str, listens: SocketAddr) -> Self {
-        let meaning = "the auth service's public address, as its tokens name it";
-        let issuer: String = settings.or("ISSUER", "http://localhost:8081", meaning);
+        let issuer = crate::authentication::issuer::read(settings);
         let meaning = "where this process reaches the auth service, if not by ISSUER";
         let issuer_internal_url = settings.optional("ISSUER_INTERNAL_URL", meaning);
         let client_id: String = settings.or("OIDC_CLIENT_ID", service, "this service's client id at the auth service");
@@ -31,12 +29,12 @@ impl RelyingPartyConfig {
         }
         let meaning = "this service's client secret at the auth service: at least 32 characters";
         let client_secret: SecretString = settings.required("OIDC_CLIENT_SECRET", EXAMPLE_SECRET, meaning);
-        if client_secret.expose_secret().len() < 32 {
+        if client_secret.expose_secret() != EXAMPLE_SECRET && client_secret.expose_secret().len() < 32 {
             settings.mistake("OIDC_CLIENT_SECRET: expected at least 32 characters");
         }
         let meaning = "seals the cookies of signed-in browsers: 32 random bytes in base64; several with commas, the first \
                        seals. The same at every replica";
-        let cookie_keys: CookieKeys = settings.required("COOKIE_KEY", EXAMPLE_KEY, meaning);
+        let cookie_keys: CookieKeys = settings.required("COOKIE_KEY", "$(openssl rand -base64 32)", meaning);
         let meaning = "true where browsers come by https: cookies are Secure and named __Host-…";
         let cookie_secure: bool = settings.or("COOKIE_SECURE", "false", meaning);
         let public_url = public_url(settings, listens);
@@ -54,10 +52,14 @@ fn public_url(settings: &mut Settings, listens: SocketAddr) -> Url {
     let text: String = settings.optional("PUBLIC_URL", meaning).unwrap_or_else(|| default.clone());
     let url = Url::parse(&text).ok().filter(|url| {
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && url.username().is_empty()
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && bare
+            && url.username().is_empty()
+            && url.password().is_none()
     });
     url.unwrap_or_else(|| {
-        settings.mistake(format!("PUBLIC_URL: expected http(s)://HOST[:PORT] without a path, found {text:?}"));
+        settings.mistake(format!("PUBLIC_URL: expected http(s)://HOST[:PORT] without a path, found {}", quoted(&text)));
         Url::parse(&default).expect("a URL of a port")
     })
 }
@@ -86,12 +88,13 @@ mod tests {
         for name in ["OIDC_CLIENT_SECRET is not set", "COOKIE_KEY is not set"] {
             assert!(mistakes.contains(name), "{name} is missing from {mistakes}");
         }
-        let given = [("OIDC_CLIENT_SECRET", EXAMPLE_SECRET), ("COOKIE_KEY", EXAMPLE_KEY)];
+        let (secret, key) = ("d41d8cd98f00b204e9800998ecf8427e", "6TgR5uY0o6m5pZ3cQ0J1n2w4x7y8z9A1b2C3d4E5f6g=");
+        let given = [("OIDC_CLIENT_SECRET", secret), ("COOKIE_KEY", key)];
         let (config, finished, described) = read(&given);
         assert_eq!(finished, Ok(()));
         assert_eq!(config.public_url.as_str(), "http://localhost:8082/");
         assert_eq!(config.client_id, "cart-service");
-        assert!(!described.contains(EXAMPLE_SECRET) && !described.contains(EXAMPLE_KEY), "{described}");
+        assert!(!described.contains(secret) && !described.contains(key), "{described}");
     }
 
     #[test]
@@ -106,6 +109,10 @@ mod tests {
             ("OIDC_CLIENT_SECRET", "too short"),
             ("COOKIE_KEY", "too short"),
             ("ISSUER_INTERNAL_URL", "auth"),
+            ("ISSUER", "auth.example"),
+            ("ISSUER", "localhost:8081"),
+            ("ISSUER", "ftp://auth.example"),
+            ("ISSUER", "http://ada:hunter2@auth.example"),
             ("COOKIE_SECURE", "perhaps"),
         ] {
             let (_, finished, _) = read(&[(name, value)]);

@@ -22,7 +22,6 @@ use actix_server::{Server, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, Error, middleware, web};
-use anyhow::Context as _;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -35,6 +34,7 @@ pub use self::route::{ROUTE_COOKIE, Route};
 use crate::calls;
 use crate::config::Settings;
 use crate::pauses::Pauses;
+use crate::program;
 use crate::request::BODY_PATIENCE;
 use crate::telemetry;
 
@@ -47,6 +47,8 @@ pub struct ServerConfig {
     pub description: &'static str,
     pub version: &'static str,
     pub address: SocketAddr,
+    /// The setting that names the address.
+    pub address_setting: &'static str,
     /// How long a stopping service still takes requests while it already says that it is not ready, so that the gateway
     /// turns away from it first.
     pub drain: Duration,
@@ -70,7 +72,17 @@ impl ServerConfig {
         let drain = settings.or("DRAIN", "0s", meaning);
         let meaning = "networks of the gateway and the services, whose traceparent is gone on with";
         let trace_callers = settings.or("TRACE_CALLERS", "127.0.0.0/8,::1", meaning);
-        Self { name, description, version, address, drain, body_patience: BODY_PATIENCE, trace_callers, route: None }
+        Self {
+            name,
+            description,
+            version,
+            address,
+            address_setting,
+            drain,
+            body_patience: BODY_PATIENCE,
+            trace_callers,
+            route: None,
+        }
     }
 }
 
@@ -91,8 +103,9 @@ pub struct Running {
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("nothing can listen on {address}: is another program there?"))
+pub fn bind(config: &ServerConfig) -> anyhow::Result<TcpListener> {
+    let (address, setting) = (config.address, config.address_setting);
+    TcpListener::bind(address).map_err(|error| program::cannot_listen(error, address, setting))
 }
 
 /// Listens on `config.address` (port 0 takes a free one) and answers until it is stopped.
@@ -104,7 +117,7 @@ pub fn serve(
     readiness: Readiness,
     endpoints: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> anyhow::Result<Running> {
-    serve_on(bind(config.address)?, config, readiness, endpoints)
+    serve_on(bind(config)?, config, readiness, endpoints)
 }
 
 /// As [`serve`], on a listener that is open already: for a service that must know its address before it starts.

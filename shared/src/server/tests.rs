@@ -84,6 +84,7 @@ impl Service {
             description: "Lines",
             version: "1.0.0",
             address: "127.0.0.1:0".parse().expect("an address"),
+            address_setting: "LINE_ADDR",
             drain: Duration::ZERO,
             body_patience: Duration::from_millis(200),
             trace_callers: Vec::new(),

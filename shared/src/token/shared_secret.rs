@@ -100,6 +100,12 @@ impl Setting for SharedSecret {
     fn parse(text: &str) -> Result<Self, String> {
         Self::parse(&text.into()).map_err(|error| error.to_string())
     }
+
+    fn stand_in(_: &str) -> Result<Self, String> {
+        let mut secret = [0; SHORTEST];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|error| error.to_string())?;
+        <Self as Setting>::parse(&URL_SAFE_NO_PAD.encode(secret))
+    }
 }
 
 impl fmt::Debug for SharedSecret {

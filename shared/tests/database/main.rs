@@ -172,3 +172,56 @@ async fn ho1_a_postgres_that_is_read_only_is_not_ready() {
     assert!(refused.as_ref().is_err_and(is_unavailable), "{refused:?}");
     database.close().await;
 }
+
+async fn numbered(database: &Database, number: i64) -> Result<(), sqlx::Error> {
+    let mut transaction = database.begin().await?;
+    in_transaction!(&mut transaction, |connection| {
+        sqlx::query("INSERT INTO notes (number, note) VALUES ($1, '')").bind(number).execute(connection).await.map(drop)
+    })?;
+    transaction.commit().await
+}
+
+async fn numbered_alone(database: &Database, number: i64) -> Result<(), sqlx::Error> {
+    let statement = "INSERT INTO notes (number, note) VALUES ($1, '') RETURNING number";
+    on_database!(database, |pool| sqlx::query_scalar::<_, i64>(statement).bind(number).fetch_one(pool).await.map(drop))
+}
+
+/// On one thread, so that each has asked before the next one does.
+#[tokio::test]
+async fn forty_writers_of_a_sqlite_file_all_write_in_the_order_in_which_they_came() {
+    const WRITERS: i64 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let database = with_table(&format!("sqlite:{}", folder.path().join("notes.db").display())).await;
+    let first = database.begin().await.unwrap();
+    let mut writers = Vec::new();
+    for number in 0..WRITERS {
+        let database = database.clone();
+        writers.push(tokio::spawn(async move {
+            if number % 2 == 0 { numbered(&database, number).await } else { numbered_alone(&database, number).await }
+        }));
+        tokio::task::yield_now().await;
+    }
+    // Readers are held up by no writer.
+    assert_eq!(notes(&database).await, 0);
+    first.commit().await.unwrap();
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+    let query = "SELECT number FROM notes ORDER BY rowid";
+    let Database::Sqlite(file) = &database else { panic!("a SQLite file") };
+    let order: Vec<i64> = sqlx::query_scalar(query).fetch_all(file.measured()).await.unwrap();
+    assert_eq!(order, (0..WRITERS).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_writer_of_a_sqlite_file_does_not_wait_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = with_table(&format!("sqlite:{}", folder.path().join("notes.db").display())).await;
+    let first = database.begin().await.unwrap();
+    let started = Instant::now();
+    let refused = numbered(&database, 1).await;
+    assert!(refused.as_ref().is_err_and(is_unavailable) && started.elapsed() < PATIENCE, "{refused:?}");
+    drop(first);
+    numbered(&database, 2).await.unwrap();
+    assert_eq!(notes(&database).await, 1);
+}

@@ -125,7 +125,10 @@ async fn dispatch(
         Ok(found) => found,
         Err(why) => return Err(Problem::bad_request("invalid_request", why)),
     };
-    let to = request::return_address(&form, &client).map_err(|why| Problem::bad_request("invalid_request", why))?;
+    let to = request::return_address(&form, &client).map_err(|why| {
+        service.refusals.of_redirect_uri(&client, form.get("redirect_uri"));
+        Problem::bad_request("invalid_request", why)
+    })?;
     let request = match read(service, &form, &client, to.clone()) {
         Ok(request) => request,
         Err(refusal) => {
@@ -282,7 +285,12 @@ async fn write_code(
 
 /// The client of that id, for the person to see or not.
 async fn client(service: &AuthService, id: Option<&str>) -> Result<Result<Client, &'static str>, Problem> {
-    let Some(id) = id else { return Ok(Err("the request does not say which application it is from (client_id)")) };
-    let found = clients::find(service, id).await?;
-    Ok(found.ok_or("the application (client_id) is not known here"))
+    let found = clients::find(service, id.unwrap_or_default()).await?;
+    Ok(found.ok_or_else(|| {
+        service.refusals.of_unknown_client(id);
+        match id {
+            None => "the request does not say which application it is from (client_id)",
+            Some(_) => "the application (client_id) is not known here",
+        }
+    }))
 }

@@ -65,7 +65,10 @@ pub(in super::super) async fn push(
         return Err(OAuthError::invalid_request("the client_id is another one's"));
     }
     let form = form.kept(&request::PARAMETERS)?;
-    let to = request::return_address(&form, &client).map_err(OAuthError::invalid_request)?;
+    let to = request::return_address(&form, &client).map_err(|why| {
+        service.refusals.of_redirect_uri(&client, form.get("redirect_uri"));
+        OAuthError::invalid_request(why)
+    })?;
     read(&service, &form, &client, to).map_err(|refusal| OAuthError::new(refusal.error, refusal.description))?;
     let reference = random_text();
     let kept = serde_json::to_vec(&(client.id.as_str(), &form)).map_err(Problem::internal)?;

@@ -6,6 +6,7 @@ use super::query::Parameters;
 use super::to_own_page;
 use crate::authentication::set_with_answer;
 use crate::problem::Problem;
+use crate::ration::Ration;
 use crate::relying_party::id_token::{self, Expected};
 use crate::relying_party::pending::PendingLogin;
 use crate::relying_party::provider::{ProviderError, TokenResponse, plain};
@@ -58,11 +59,11 @@ impl RelyingParty {
         let told = query.get("iss");
         let must_tell = self.0.provider.metadata().await?.tells_issuer;
         if told.map_or(must_tell, |iss| iss != self.0.config.issuer) {
-            tracing::warn!("an answer to a sign-in names another issuer, or none");
+            leave_word("it names another issuer, or none");
             return Err(failed("the answer is not the sign-in service's"));
         }
         if let Some(error) = query.get("error") {
-            tracing::info!(error = plain(error), "the provider refuses a sign-in");
+            leave_word(&plain(error));
             return Err(match error {
                 "access_denied" => Problem::bad_request("sign_in_cancelled", "the sign-in was cancelled"),
                 "temporarily_unavailable" | "server_error" => {
@@ -112,11 +113,19 @@ impl RelyingParty {
     }
 }
 
+/// Leaves in the log why a sign-in did not go on. Anybody can send an answer.
+fn leave_word(why: &str) {
+    static LINES: Ration = Ration::new();
+    LINES.tell("an answer to a sign-in is refused", |left_out| {
+        tracing::warn!(why, left_out, "an answer to a sign-in is refused");
+    });
+}
+
 fn failed(detail: &str) -> Problem {
     Problem::bad_request("sign_in_failed", detail)
 }
 
 fn refused(why: impl std::fmt::Display) -> Problem {
-    tracing::warn!(%why, "the tokens of a sign-in are refused");
+    leave_word(&why.to_string());
     failed("the sign-in service's answer is refused; begin the sign-in again")
 }

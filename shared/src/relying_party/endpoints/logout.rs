@@ -10,6 +10,7 @@ use super::ASKED_BY_SCRIPT;
 use super::query::Parameters;
 use super::{see_other, to_own_page};
 use crate::problem::Problem;
+use crate::ration::Ration;
 use crate::relying_party::own_pages::{Came, came};
 use crate::relying_party::tokens::Tokens;
 use crate::relying_party::{RelyingParty, logout_token};
@@ -121,18 +122,24 @@ pub(super) async fn hear(
     let body = match read_body_in_time(&mut payload.into_inner()).await {
         Ok(body) => body,
         Err(problem) => {
-            tracing::warn!(%problem, "a logout token is refused");
+            refused(&problem);
             return problem.error_response();
         }
     };
     match relying_party.take_in(&request, &body).await {
         Ok(()) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).finish(),
         Err(why) => {
-            tracing::warn!(%why, "a logout token is refused");
+            refused(&why);
             let body = json!({"error": "invalid_request", "error_description": "the logout token is refused"});
             HttpResponse::build(StatusCode::BAD_REQUEST).insert_header((CACHE_CONTROL, "no-store")).json(body)
         }
     }
+}
+
+/// Anybody can send one.
+fn refused(why: &dyn std::fmt::Display) {
+    static LINES: Ration = Ration::new();
+    LINES.tell("a logout token is refused", |left_out| tracing::warn!(%why, left_out, "a logout token is refused"));
 }
 
 impl RelyingParty {

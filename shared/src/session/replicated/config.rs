@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::keys::ClusterKeys;
-use crate::config::{Setting, Settings};
+use crate::config::{Setting, Settings, quoted};
 
 /// `CLUSTER_WRITE`: when a change is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ impl ReplicatedConfig {
         let meaning = "the nodes, as host:port with commas between; this one may be among them";
         let seeds: Vec<String> = settings.optional("CLUSTER_SEEDS", meaning).unwrap_or_default();
         if let Some(seed) = seeds.iter().find(|seed| !names_a_port(seed)) {
-            settings.mistake(format!("CLUSTER_SEEDS: expected host:port, found {seed:?}"));
+            settings.mistake(format!("CLUSTER_SEEDS: expected host:port, found {}", quoted(seed)));
         }
         let meaning = "the key that all nodes share: 32 random bytes in base64; several with commas, the first seals";
-        let example = "IyXbwLh1AqGFbYDl4n+H9dTXyXtYdQm2tMXHnu5sKbY=";
+        let example = "$(openssl rand -base64 32)";
         let keys = settings.required("CLUSTER_KEY", example, meaning);
         let meaning = "when a change is answered: sync (all nodes have it) or async (this one has it)";
         let write = settings.or("CLUSTER_WRITE", "sync", meaning);

@@ -45,6 +45,7 @@ use super::{
 };
 use crate::arrival;
 use crate::clock::{Clock, Timestamp};
+use crate::program;
 
 /// How long a follower waits for a node that is joining.
 const JOINING_PATIENCE: Duration = Duration::from_secs(1);
@@ -69,7 +70,8 @@ impl ReplicatedSessionStore {
         #[cfg(feature = "server")]
         crate::telemetry::describe(measures::METRICS);
         let listening = || format!("CLUSTER_LISTEN: {} cannot be listened at", config.listen);
-        let listener = TcpListener::bind(config.listen).await.with_context(listening)?;
+        let cannot_listen = |error| program::cannot_listen(error, config.listen, "CLUSTER_LISTEN");
+        let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen)?;
         let listen = listener.local_addr()?;
         let source = (!listen.ip().is_unspecified()).then(|| listen.ip());
         let own = membership::own_address(config, listen).await;

@@ -1,0 +1,164 @@
+//! What a careless operator is told: the message, its causes and the next step, and nothing else. The programs, with the
+//! mistakes themselves.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use e2e::process::free_port;
+use e2e::services::random_key;
+use tempfile::TempDir;
+
+const PROGRAMS: [&str; 4] = ["auth-service", "cart-service", "order-service", "all-in-one"];
+
+/// The settings of an operator who makes no mistake yet, with a folder and ports of their own.
+struct Operator {
+    folder: TempDir,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Operator {
+    fn arrives() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings: Vec<_> = ["AUTH_ADDR", "CART_ADDR", "ORDER_ADDR"].map(|name| (name, address())).to_vec();
+        let names = ["MASTER_KEY", "COOKIE_KEY", "CHECKOUT_SECRET", "OIDC_CLIENT_SECRET"];
+        settings.extend(names.map(|name| (name, random_key())));
+        settings.push(("REDIS_URL", format!("redis://{}", address())));
+        settings.push(("DATABASE_URL", format!("sqlite:{}", folder.path().join("own.db").display())));
+        Self { folder, settings }
+    }
+
+    /// One who runs the one process, and leaves keys, databases and sessions to it.
+    fn with_one_process() -> Self {
+        let mut operator = Self::arrives();
+        operator.settings.retain(|(name, _)| name.ends_with("_ADDR"));
+        operator
+    }
+
+    fn but(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.retain(|(other, _)| *other != name);
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// What the program says when it refuses to start.
+    fn is_told_by(&self, program: &str) -> String {
+        let mut command = Command::new(e2e::program(program));
+        command.env_clear().envs(self.settings.iter().cloned()).current_dir(self.folder.path());
+        ended(&mut command)
+    }
+}
+
+/// Runs a program that must fail by itself; answers what it said, which is no stack trace.
+fn ended(command: &mut Command) -> String {
+    let output = command.env("RUST_BACKTRACE", "1").env("LOG_FILTER", "off").output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "it did not fail: {said}");
+    for trace in ["stack backtrace", "Stack backtrace", "panicked", "/src/", ".rs:"] {
+        assert!(!said.contains(trace), "{trace:?} in:\n{said}");
+    }
+    said
+}
+
+/// Where nothing listens.
+fn address() -> String {
+    format!("127.0.0.1:{}", free_port().expect("a free port"))
+}
+
+#[test]
+fn a_mistake_in_the_settings_is_named_and_nothing_else_is_said() {
+    for program in PROGRAMS {
+        let operator = Operator::arrives().but("ACCESS_TOKEN_TTL", "soon").but("LOG_FORMAT", "pretty");
+        let said = operator.is_told_by(program);
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("error: the settings have 1 mistake"), "{program}:\n{said}");
+        assert!(lines[1].contains("ACCESS_TOKEN_TTL: expected a duration"), "{program}:\n{said}");
+    }
+}
+
+#[test]
+fn a_postgresql_that_is_away_is_named_with_what_to_do() {
+    for (program, setting) in
+        PROGRAMS.into_iter().zip(["DATABASE_URL", "DATABASE_URL", "DATABASE_URL", "AUTH_DATABASE_URL"])
+    {
+        let address = address();
+        for hosts in [address.clone(), format!("{address},{}", self::address())] {
+            let operator = Operator::arrives().but(setting, &format!("postgres://shop:hunter2@{hosts}/shop"));
+            let said = operator.is_told_by(program);
+            assert!(said.contains(&address) && said.contains("Connection refused"), "{program}:\n{said}");
+            assert!(said.contains("  next: start ") && said.contains(setting), "{program}:\n{said}");
+            assert!(!said.contains("hunter2"), "{program}:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_postgresql_that_refuses_is_told_apart_from_one_that_is_away() {
+    let Some(postgres) = e2e::servers::postgres_for_test() else { return };
+    let at = format!("127.0.0.1:{}", postgres.port());
+    for (login_and_name, fault, next) in [
+        (("postgres", "nowhere"), "does not have the database", "create it, or correct its name in DATABASE_URL"),
+        (("nobody", "postgres"), "refuses the login", "correct the user and the password in DATABASE_URL"),
+    ] {
+        let (login, name) = login_and_name;
+        let url = format!("postgres://{login}:hunter2@{at}/{name}");
+        let said = Operator::arrives().but("DATABASE_URL", &url).is_told_by("cart-service");
+        assert!(said.contains(&format!("PostgreSQL at {at} {fault}\n")), "{said}");
+        assert!(said.contains(&format!("  next: {next}")) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_redis_that_is_away_is_named_with_what_to_do() {
+    for program in ["auth-service", "all-in-one"] {
+        let operator = Operator::arrives();
+        let (_, url) = operator.settings.iter().find(|(name, _)| *name == "REDIS_URL").expect("its URL");
+        let place = url.trim_start_matches("redis://").to_owned();
+        let said = operator.is_told_by(program);
+        assert!(said.contains(&format!("Redis at {place} does not answer")), "{program}:\n{said}");
+        assert!(said.contains("  next: start it, or correct its address and its password in REDIS_URL"), "{said}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = other.local_addr().expect("its address").to_string();
+    for (program, setting) in PROGRAMS.into_iter().zip(["AUTH_ADDR", "CART_ADDR", "ORDER_ADDR", "CART_ADDR"]) {
+        let said = Operator::arrives().but(setting, &taken).is_told_by(program);
+        assert!(said.contains(&format!("error: something else listens on {taken}\n")), "{program}:\n{said}");
+        assert!(said.contains(&format!("  next: stop it, or set {setting} to another address")), "{program}:\n{said}");
+    }
+    let mut up = Command::new(e2e::program("xtask"));
+    let said = ended(up.args(["up", "--port"]).arg(taken.rsplit(':').next().expect("a port")));
+    assert!(said.contains("nothing can listen on port") && said.contains("--port"), "{said}");
+}
+
+#[test]
+fn a_master_key_that_is_lost_or_another_is_named_with_what_to_do() {
+    // The auth service makes its keys; the cart service then keeps the start from going on.
+    let operator = Operator::with_one_process().but("CART_DATABASE_URL", "sqlite:/nowhere/cart.db");
+    let said = operator.is_told_by("all-in-one");
+    assert!(said.contains("sqlite:/nowhere/cart.db cannot be used") && said.contains("  next: make"), "{said}");
+
+    let operator = operator.but("MASTER_KEY", &random_key());
+    let said = operator.is_told_by("all-in-one");
+    assert!(said.contains("MASTER_KEY does not open signing key"), "{said}");
+    assert!(said.contains("  next: put the master key back") && said.contains("docs/operations.md"), "{said}");
+
+    let operator = operator.but("MASTER_KEY", "");
+    fs::remove_file(operator.folder.path().join("data/master.key")).expect("it was there");
+    let said = operator.is_told_by("all-in-one");
+    assert!(said.contains("MASTER_KEY: data/master.key is missing") && said.contains("put it back"), "{said}");
+    assert!(!operator.folder.path().join("data/master.key").exists(), "another one was made up in its place");
+}
+
+#[test]
+fn the_gateway_names_the_setting_that_it_lacks() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/gateway/run");
+    let mut command = Command::new("bash");
+    command.arg(script).env_remove("AUTH_UPSTREAM");
+    let said = ended(&mut command);
+    assert_eq!(said, "AUTH_UPSTREAM: expected replicas as HOST:PORT with spaces between\n");
+}
