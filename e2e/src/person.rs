@@ -11,6 +11,7 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, SET_COOKIE};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+use crate::foreign_cookies::among_others;
 use crate::platform::Credentials;
 use crate::secrets;
 use crate::services::Service;
@@ -289,9 +290,9 @@ impl Person {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn cookie_header(&self) -> Option<String> {
+    fn cookie_header(&self) -> Option<Vec<u8>> {
         let pairs: Vec<String> = self.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
+        (!pairs.is_empty()).then(|| among_others(&pairs.join("; ")))
     }
 
     fn keep_cookies(&self, headers: &HeaderMap) {
