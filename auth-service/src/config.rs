@@ -234,10 +234,24 @@ fn read_issuer(settings: &mut Settings) -> String {
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         matches!(url.scheme(), "http" | "https") && url.has_host() && plain
     };
-    if !Url::parse(&issuer).is_ok_and(|url| is_good(&url)) {
-        settings.mistake("ISSUER: expected an http or https URL without query and fragment (RFC 8414, section 2)");
+    match Url::parse(&issuer) {
+        Ok(url) if is_good(&url) && url.path() == "/" => {}
+        Ok(url) if is_good(&url) => settings.mistake(format!(
+            "ISSUER: {} has a path, and this service answers at the root of its host alone: give it a host of its own, and \
+             set ISSUER to that, such as {}",
+            url.as_str(),
+            host_of_its_own(&url)
+        )),
+        _ => settings.mistake("ISSUER: expected an http or https URL without query and fragment (RFC 8414, section 2)"),
     }
     issuer
+}
+
+/// A host beside the one of an issuer with a path, for a mistake's example.
+fn host_of_its_own(issuer: &Url) -> String {
+    let port = issuer.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = issuer.domain().unwrap_or("example.com");
+    format!("{}://auth.{host}{port}", issuer.scheme())
 }
 
 /// The issuer as an address; one that is none is a mistake that was noted when it was read.
