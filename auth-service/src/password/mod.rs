@@ -114,6 +114,20 @@ impl<'de> Deserialize<'de> for NewPassword {
     }
 }
 
+/// As [`secret_text`], for a member that may be absent or null.
+///
+/// # Errors
+/// It is neither null nor text.
+pub(crate) fn optional_secret_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SecretString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Text(#[serde(deserialize_with = "secret_text")] SecretString);
+
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
+}
+
 /// Reads a secret from a body. A value of another type is refused without being quoted, as serde would do: a password
 /// may be all digits, and forgotten quotes must not put it into an error.
 ///
