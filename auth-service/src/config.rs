@@ -124,7 +124,10 @@ impl Config {
     /// Mistakes are kept in `settings`; call [`Settings::finish`] before anything else.
     pub fn read(settings: &mut Settings, embedded: Option<EmbeddedStores>) -> Self {
         let names = ("auth-service", "Accounts, login, sessions, tokens and keys.", env!("CARGO_PKG_VERSION"));
-        let server = ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"));
+        let server = ServerConfig {
+            open_paths: &crate::endpoints::OPEN_PATHS,
+            ..ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"))
+        };
         let is_embedded = embedded.is_some();
         let database_url = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");

@@ -1,4 +1,4 @@
-//! What is tried on every route of this service that changes something.
+//! What is tried on every route of this service.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +18,15 @@ fn all_routes(app: &App) -> Vec<Route> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/endpoints");
     let routes = routes::that_change_something(app.api(), &[&sources]);
     for known in ["/auth/logout", "/admin/keys/rotate", "/oauth2/token", "/sign-in", "/oauth2/logout/confirm"] {
+        assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
+    }
+    routes
+}
+
+fn all_that_show_something(app: &App) -> Vec<Route> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/endpoints");
+    let routes = routes::that_show_something(app.api(), &[&sources]);
+    for known in ["/auth/me", "/oauth2/authorize", "/sign-in", "/oauth2/logout/confirm", "/"] {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
@@ -43,6 +52,23 @@ async fn hl1_no_page_of_another_origin_changes_anything_by_a_login_cookie() {
     assert!(for_users > 10 && refused > for_users * 40, "{refused} refusals on {for_users} routes");
     let me = app.send(app.request(Method::GET, "/auth/me").header("cookie", &cookie)).await;
     assert_eq!((me.status, &me.body["email"]), (200, &json!(ADMIN_EMAIL)), "she is still signed in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_of_other_origins_may_read_what_clients_ask_for_and_nothing_else() {
+    let app = App::embedded(|_| {}).await;
+    let routes = [all_routes(&app), all_that_show_something(&app)].concat();
+    let open = [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/jwks.json",
+        "/oauth2/token",
+        "/oauth2/revoke",
+        "/oauth2/par",
+        "/oauth2/device_authorization",
+        "/oauth2/userinfo",
+    ];
+    routes::assert_open_to_other_origins(&app.url(""), &routes, &open).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,7 @@ mod logs;
 mod no_sessions;
 mod one_verdict;
 mod openid;
+mod other_origins;
 mod pages;
 mod passwords;
 mod refresh;

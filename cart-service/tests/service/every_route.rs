@@ -1,4 +1,4 @@
-//! What is tried on every route of this service that changes something.
+//! What is tried on every route of this service.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +20,23 @@ fn all_routes(shop: &Shop) -> Vec<Route> {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
+}
+
+fn all_that_show_something(shop: &Shop) -> Vec<Route> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (pages, sign_in) = (own.join("src/endpoints/pages"), own.join("../shared/src/relying_party/endpoints"));
+    let routes = routes::that_show_something(&shop.documents, &[&pages, &sign_in]);
+    for known in ["/cart", "/products", "/basket", "/login", "/callback"] {
+        assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
+    }
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_of_other_origins_may_read_nothing() {
+    let shop = Shop::on_sqlite().await;
+    let routes = [all_routes(&shop), all_that_show_something(&shop)].concat();
+    routes::assert_open_to_other_origins(shop.base(), &routes, &[]).await;
 }
 
 /// The cookie of a login.

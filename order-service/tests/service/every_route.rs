@@ -1,4 +1,4 @@
-//! What is tried on every route of this service that changes something.
+//! What is tried on every route of this service.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +19,23 @@ fn all_routes(world: &World) -> Vec<Route> {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
+}
+
+fn all_that_show_something(world: &World) -> Vec<Route> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (pages, sign_in) = (own.join("src/endpoints/pages"), own.join("../shared/src/relying_party/endpoints"));
+    let routes = routes::that_show_something(&world.documents, &[&pages, &sign_in]);
+    for known in ["/orders", "/checkout", "/login", "/callback"] {
+        assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
+    }
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_of_other_origins_may_read_nothing() {
+    let world = World::on_sqlite().await;
+    let routes = [all_routes(&world), all_that_show_something(&world)].concat();
+    routes::assert_open_to_other_origins(&world.base, &routes, &[]).await;
 }
 
 /// The cookie of a login.

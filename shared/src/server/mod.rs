@@ -3,6 +3,7 @@
 
 mod body;
 mod connection;
+mod cross_origin;
 mod documents;
 mod late;
 mod observe;
@@ -56,6 +57,8 @@ pub struct ServerConfig {
     pub trace_callers: Vec<IpNet>,
     /// What this node is called in the route cookie, where a gateway leads browsers by it.
     pub route: Option<Route>,
+    /// The paths whose answers scripts of every origin may read, never with a browser's credentials (CORS).
+    pub open_paths: &'static [&'static str],
 }
 
 impl ServerConfig {
@@ -70,7 +73,17 @@ impl ServerConfig {
         let drain = settings.or("DRAIN", "0s", meaning);
         let meaning = "networks of the gateway and the services, whose traceparent is gone on with";
         let trace_callers = settings.or("TRACE_CALLERS", "127.0.0.0/8,::1", meaning);
-        Self { name, description, version, address, drain, body_patience: BODY_PATIENCE, trace_callers, route: None }
+        Self {
+            name,
+            description,
+            version,
+            address,
+            drain,
+            body_patience: BODY_PATIENCE,
+            trace_callers,
+            route: None,
+            open_paths: &[],
+        }
     }
 }
 
@@ -131,6 +144,7 @@ pub fn serve_on(
     Pauses::of_this_process();
     let closing = draining.clone();
     let (body_patience, trace_callers) = (config.body_patience, config.trace_callers.clone());
+    let open_paths = config.open_paths;
     let application = move || {
         let route = route.clone();
         let observer = Rc::new(observe::Observer::new(service, closing.clone(), trace_callers.clone()));
@@ -152,6 +166,7 @@ pub fn serve_on(
             .default_service(unknown)
             .wrap(middleware::from_fn(move |request, next| route::lead(route.clone(), request, next)))
             .wrap(middleware::from_fn(late::refuse))
+            .wrap(middleware::from_fn(move |request, next| cross_origin::share(open_paths, request, next)))
             .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
     };
     let server = Server::build()

@@ -88,6 +88,7 @@ impl Service {
             body_patience: Duration::from_millis(200),
             trace_callers: Vec::new(),
             route: None,
+            open_paths: &["/lines/7", "/nothing", "/work"],
         };
         let data = entered.clone();
         let running = serve(&config, readiness, move |config| {
@@ -138,6 +139,32 @@ async fn every_answer_has_a_request_id_and_may_not_be_stored() {
     assert_eq!(kept.headers()["x-content-type-options"], "nosniff");
     let forged = get("a\"} fake log line").await.expect("an answer");
     assert_ne!(forged.headers()["x-request-id"], "a\"} fake log line");
+}
+
+#[tokio::test]
+async fn scripts_of_other_origins_read_what_open_paths_answer_and_nothing_else() {
+    let service = Service::start();
+    let ask = async |method: &str, path: &str, preflight: bool| {
+        let request = Client::new().request(method.parse().expect("a method"), service.url(path));
+        let request = request.header("origin", "https://spa.example").body("x".repeat(if preflight { 0 } else { 70_000 }));
+        let request = if preflight { request.header("access-control-request-method", "POST") } else { request };
+        let answer = request.send().await.expect("an answer");
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+        (answer.status().as_u16(), header("access-control-allow-origin"), header("access-control-allow-headers"))
+    };
+    let (everybody, headers) = (Some("*".to_owned()), Some("authorization, content-type, dpop".to_owned()));
+    assert_eq!(ask("OPTIONS", "/lines/7", true).await, (204, everybody.clone(), headers));
+    assert_eq!(ask("GET", "/lines/7", false).await, (200, everybody.clone(), None));
+    assert_eq!(ask("POST", "/lines/7", false).await, (415, everybody.clone(), None), "a refusal too");
+    assert_eq!(ask("POST", "/nothing", false).await, (404, everybody.clone(), None));
+    assert_eq!(ask("OPTIONS", "/lines/7", false).await, (405, everybody, None), "no preflight");
+    for (method, path, status) in [("GET", "/lines/8", 200), ("POST", "/raw", 413), ("OPTIONS", "/raw", 405)] {
+        for preflight in [true, false] {
+            let (status_now, origin, headers) = ask(method, path, preflight).await;
+            assert!(status_now == status || preflight, "{method} {path}: {status_now}");
+            assert_eq!((origin, headers), (None, None), "{method} {path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -252,4 +279,5 @@ async fn hf4_a_client_that_hangs_up_while_its_request_waits_gets_nothing_done() 
     client.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
     assert!(answer.contains("application/problem+json") && answer.contains("hung up"), "{answer}");
+    assert!(answer.contains("\r\naccess-control-allow-origin: *\r\n"), "a script learns of it too: {answer}");
 }
