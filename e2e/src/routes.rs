@@ -2,6 +2,7 @@
 //! is among them by itself.
 
 mod cross_origin;
+mod head;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 pub use self::cross_origin::{assert_open, assert_open_to_other_origins};
+pub use self::head::assert_head_answers_as_get;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 16;

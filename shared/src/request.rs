@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+#[cfg(feature = "server")]
+use actix_web::HttpMessage as _;
+#[cfg(feature = "server")]
+use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
@@ -37,6 +41,20 @@ pub fn must_be_a_page(headers: &HeaderMap) -> Result<(), Problem> {
         }
         _ => Ok(()),
     }
+}
+
+/// Among a request's extensions: it is carried out as the GET that it is the head of.
+#[cfg(feature = "server")]
+pub(crate) struct SentAsHead;
+
+/// The method that the client has sent, where [`HttpRequest::method`] says GET for HEAD: what a proof of the request names
+/// (RFC 9449, section 4.2), and what the log tells.
+pub(crate) fn sent_method(request: &HttpRequest) -> &str {
+    #[cfg(feature = "server")]
+    if request.extensions().contains::<SentAsHead>() {
+        return Method::HEAD.as_str();
+    }
+    request.method().as_str()
 }
 
 /// The largest body: 64 KiB.

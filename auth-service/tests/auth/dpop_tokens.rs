@@ -36,7 +36,7 @@ impl Holder {
     }
 
     /// A proof for a request at this service, by its public address.
-    fn proof(&self, app: &App, method: &str, path: &str, token: Option<&str>) -> String {
+    pub(crate) fn proof(&self, app: &App, method: &str, path: &str, token: Option<&str>) -> String {
         let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": self.jwk()});
         let mut claims = json!({
             "jti": uuid::Uuid::new_v4(),

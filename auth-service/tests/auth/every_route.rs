@@ -6,10 +6,11 @@ use std::time::Duration;
 use auth_service::Config;
 use e2e::routes::{self, Route};
 use reqwest::Method;
-use reqwest::header::SET_COOKIE;
+use reqwest::header::{HeaderMap, HeaderName, SET_COOKIE};
 use serde_json::json;
 use shared::authentication::strategy::Strategy;
 
+use crate::browser::Browser;
 use crate::harness::{ADMIN_EMAIL, ADMIN_PASSWORD, App};
 
 const SIBLING: &str = "http://cart.shop.example";
@@ -52,6 +53,27 @@ async fn hl1_no_page_of_another_origin_changes_anything_by_a_login_cookie() {
     assert!(for_users > 10 && refused > for_users * 40, "{refused} refusals on {for_users} routes");
     let me = app.send(app.request(Method::GET, "/auth/me").header("cookie", &cookie)).await;
     assert_eq!((me.status, &me.body["email"]), (200, &json!(ADMIN_EMAIL)), "she is still signed in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn head_answers_as_get_does_on_every_route() {
+    let app = App::embedded(|_| {}).await;
+    let admin = app.administrator().await;
+    let mut browser = Browser::default();
+    browser.sign_in(&app, &admin, ADMIN_PASSWORD).await;
+    assert_eq!(browser.get(&app, "/account").await.status, 200);
+    let cookies: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let routes = all_that_show_something(&app);
+    for (name, value, at_least) in [
+        ("accept", "text/html".to_owned(), 8),
+        ("authorization", format!("Bearer {}", admin.access), 12),
+        ("cookie", cookies.join("; "), 8),
+    ] {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+        let statuses = routes::assert_head_answers_as_get(&app.url(""), &routes, &headers).await;
+        let shown = statuses.values().filter(|status| **status == 200).count();
+        assert!(shown >= at_least, "{name}: {statuses:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

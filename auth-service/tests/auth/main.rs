@@ -27,6 +27,7 @@ mod every_route;
 mod faults;
 mod guessing;
 mod harness;
+mod heads;
 mod keys;
 mod kill_graph;
 mod login;

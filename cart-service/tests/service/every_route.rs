@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use e2e::routes::{self, Route};
 use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName};
 use shared::authentication::SessionCookie;
 use shared::session::{Created, LimitPolicy, NewSession, SessionLimit, SessionStore as _, UserId};
 
@@ -30,6 +31,19 @@ fn all_that_show_something(shop: &Shop) -> Vec<Route> {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_answers_as_get_does_on_every_route() {
+    let shop = Shop::on_sqlite().await;
+    let routes = all_that_show_something(&shop);
+    let claims = shop.claims(UserId::random());
+    let bearer = format!("Bearer {}", shop.issuer.sign(&claims));
+    for (name, value) in [("accept", "text/html"), ("authorization", &bearer)] {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+        let statuses = routes::assert_head_answers_as_get(shop.base(), &routes, &headers).await;
+        assert!(statuses.values().any(|status| *status == 200) && statuses.values().any(|status| *status > 400));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use e2e::routes::{self, Route};
+use reqwest::header::{HeaderMap, HeaderName};
 use shared::authentication::SessionCookie;
 use shared::session::{Created, LimitPolicy, NewSession, SessionLimit, SessionStore as _, UserId};
 
@@ -29,6 +30,18 @@ fn all_that_show_something(world: &World) -> Vec<Route> {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_answers_as_get_does_on_every_route() {
+    let world = World::on_sqlite().await;
+    let routes = all_that_show_something(&world);
+    let bearer = format!("Bearer {}", world.person().await.token_for(&["order-service"]));
+    for (name, value) in [("accept", "text/html"), ("authorization", &bearer)] {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+        let statuses = routes::assert_head_answers_as_get(&world.base, &routes, &headers).await;
+        assert!(statuses.values().any(|status| *status == 200) && statuses.values().any(|status| *status > 400));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

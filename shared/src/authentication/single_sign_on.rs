@@ -23,6 +23,7 @@ use super::verdict::{Audience, Binding, Demand, RequestView, Shown};
 use crate::calls;
 use crate::clock::{Clock, Timestamp};
 use crate::problem::Problem;
+use crate::request::sent_method;
 use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable};
 use crate::token::dpop::SeenProofs;
 use crate::token::{KeySet, SharedSecret, TokenError, VerifiedToken, Verifier};
@@ -343,7 +344,7 @@ impl SingleSignOn {
 /// A request as the verdict sees it.
 fn view<'a>(request: &'a HttpRequest, authorization: &'a Values<'_>, dpop: &'a Values<'_>) -> RequestView<'a> {
     RequestView {
-        method: request.method().as_str(),
+        method: sent_method(request),
         path: request.path(),
         authorization: authorization.as_slice(),
         dpop: dpop.as_slice(),

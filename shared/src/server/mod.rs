@@ -5,6 +5,7 @@ mod body;
 mod connection;
 mod cross_origin;
 mod documents;
+mod head;
 mod late;
 mod observe;
 mod readiness;
@@ -158,9 +159,7 @@ pub fn serve_on(
         app.wrap(middleware::from_fn(crate::authentication::answer_with_cookies))
             .wrap(middleware::from_fn(move |request, next| body::bound(body_patience, request, next)))
             .route("/healthz", web::get().to(readiness::healthz))
-            .route("/healthz", web::head().to(readiness::healthz))
             .route("/readyz", web::get().to(readiness::readyz))
-            .route("/readyz", web::head().to(readiness::readyz))
             .route("/metrics", web::get().to(readiness::metrics))
             .configure(|config| documents::serve(config, api))
             .default_service(unknown)
@@ -168,6 +167,7 @@ pub fn serve_on(
             .wrap(middleware::from_fn(late::refuse))
             .wrap(middleware::from_fn(move |request, next| cross_origin::share(open_paths, request, next)))
             .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
+            .wrap(middleware::from_fn(head::as_get))
     };
     let server = Server::build()
         .workers(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))
