@@ -45,6 +45,7 @@ mod registration_of_clients;
 mod sealed_cookies;
 mod session_cookies;
 mod sessions;
+mod states;
 mod storage;
 mod token_exchange;
 mod used_up;

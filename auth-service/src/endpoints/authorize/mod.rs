@@ -38,7 +38,7 @@ use crate::storage::audit::{Actor, By};
         ("redirect_uri" = Option<String>, Query, description = "Byte for byte as registered"),
         ("response_type" = Option<String>, Query, description = "`code`"),
         ("scope" = Option<String>, Query),
-        ("state" = Option<String>, Query),
+        ("state" = Option<String>, Query, description = "At most 4,096 bytes"),
         ("code_challenge" = Option<String>, Query, description = "S256 of the verifier (RFC 7636)"),
         ("code_challenge_method" = Option<String>, Query, description = "`S256`"),
         ("flow" = Option<String>, Query, description = "A request that waited for the person"),
@@ -49,7 +49,7 @@ use crate::storage::audit::{Actor, By};
         (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`); or a page that asks before it leads to a client that no administrator has approved", content_type = "text/html"),
         (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`not_a_page`: an image or another part of a page asks", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "`request_too_large`: the parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`request_too_large`: the parameters have more than 5 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         super::answers::OverBudget,
         super::answers::Unavailable,
     )
@@ -79,7 +79,7 @@ pub(super) async fn authorize(
         (status = 303, description = "To GET, with `posted`"),
         (status = 400, description = "The client is not known, or the form cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The form did not arrive in time", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The form is too large, or `request_too_large`: its parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The form is too large, or `request_too_large`: its parameters have more than 5 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no form", body = Problem, content_type = "application/problem+json"),
         super::answers::Unavailable,
     )
