@@ -94,7 +94,9 @@ fn pages(source: &str, method: &str) -> Vec<String> {
         };
         let named = match () {
             () if line.contains(&format!(".{method}(")) => argument("web::resource(", ')'),
-            () if line.contains(&format!("web::{method}()")) => argument(".route(", ',').or_else(|| argument("only(", ',')),
+            () if line.contains(&format!("web::{method}()")) => {
+                argument(".route(", ',').or_else(|| argument("only(", ','))
+            }
             () => None,
         };
         let Some(named) = named else { continue };

@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Once;
 use std::time::Duration;
 
-use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 #[cfg(feature = "server")]
 use actix_web::HttpMessage as _;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 #[cfg(feature = "server")]
 use actix_web::http::Method;
 use actix_web::http::StatusCode;

@@ -72,8 +72,7 @@ async fn a_script_of_another_origin_signs_in_refreshes_and_signs_out(app: App) {
     assert_eq!((who.status, &who.body["email"]), (200, &json!(person.email)));
     assert_open(&who.headers, "userinfo");
     let refresh_token = text(&tokens, "refresh_token");
-    let form =
-        [("grant_type", "refresh_token"), ("client_id", &*client.id), ("refresh_token", refresh_token.as_str())];
+    let form = [("grant_type", "refresh_token"), ("client_id", &*client.id), ("refresh_token", refresh_token.as_str())];
     let renewed = ask(&app, "/oauth2/token", &form).await;
     assert_eq!(renewed.status, 200, "{}", renewed.text);
     let token = text(&renewed, "refresh_token");

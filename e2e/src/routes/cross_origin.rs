@@ -36,7 +36,10 @@ pub async fn assert_open_to_other_origins(base: &str, routes: &[Route], open: &[
         let answer = request.send().await.expect("an answer");
         if open.contains(&route.path.as_str()) {
             assert_eq!(preflight.status(), 204, "{route:?}");
-            assert_eq!(list(preflight.headers(), "access-control-allow-headers"), ["authorization", "content-type", "dpop"]);
+            assert_eq!(
+                list(preflight.headers(), "access-control-allow-headers"),
+                ["authorization", "content-type", "dpop"]
+            );
             assert!(list(preflight.headers(), "access-control-allow-methods").contains(&route.method.to_lowercase()));
             for headers in [preflight.headers(), answer.headers()] {
                 assert_open(headers, &format!("{route:?}"));

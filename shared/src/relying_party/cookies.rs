@@ -85,7 +85,8 @@ impl Cookies {
 
     /// Forgets sign-ins that were begun and not finished, where there are many. Browsers send older cookies first.
     pub(super) fn forget_old_logins(&self, headers: &HeaderMap) -> Vec<Cookie<'static>> {
-        let names: Vec<&str> = cookies(headers).map(|(name, _)| name).filter(|it| it.starts_with(&self.login)).collect();
+        let names: Vec<&str> =
+            cookies(headers).map(|(name, _)| name).filter(|it| it.starts_with(&self.login)).collect();
         let surplus = (names.len() + 1).saturating_sub(MAX_LOGINS);
         names.iter().take(surplus).map(|name| self.cookie((*name).to_owned(), String::new(), Duration::ZERO)).collect()
     }

@@ -180,7 +180,8 @@ async fn scripts_of_other_origins_read_what_open_paths_answer_and_nothing_else()
     let service = Service::start();
     let ask = async |method: &str, path: &str, preflight: bool| {
         let request = Client::new().request(method.parse().expect("a method"), service.url(path));
-        let request = request.header("origin", "https://spa.example").body("x".repeat(if preflight { 0 } else { 70_000 }));
+        let request =
+            request.header("origin", "https://spa.example").body("x".repeat(if preflight { 0 } else { 70_000 }));
         let request = if preflight { request.header("access-control-request-method", "POST") } else { request };
         let answer = request.send().await.expect("an answer");
         let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
