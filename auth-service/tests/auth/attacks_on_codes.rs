@@ -11,7 +11,7 @@ use crate::harness::{App, PASSWORD, all, logged, on_both};
 
 on_both!(
     b1_and_b2_and_b3_only_the_registered_address_is_returned_to,
-    b4_only_a_native_application_may_choose_its_port,
+    b4_at_a_loopback_address_the_port_may_be_chosen_and_nothing_else,
     b5_an_address_that_is_missing_or_sent_twice_is_refused,
     b6_an_unknown_client_is_sent_nowhere,
     b7_another_response_type_is_told_to_the_client,
@@ -70,21 +70,25 @@ async fn b1_and_b2_and_b3_only_the_registered_address_is_returned_to(app: App) {
     }
 }
 
-async fn b4_only_a_native_application_may_choose_its_port(app: App) {
+async fn b4_at_a_loopback_address_the_port_may_be_chosen_and_nothing_else(app: App) {
     let mut browser = signed_in(&app).await;
-    let native = json!({"application_type": "native", "token_endpoint_auth_method": "none", "redirect_uris": ["http://127.0.0.1/cb"]});
-    let client = Application::register(&app, native).await;
-    let mut status = async |uri: &str| client.begin(&[("redirect_uri", uri)]).go(&app, &mut browser).await.status;
-    assert_eq!(status("http://127.0.0.1:51004/cb").await, 303);
-    for odd in [
-        "http://127.0.0.1:51004/other",
-        "http://127.0.0.1:51004/cb?q",
-        "http://localhost:51004/cb",
-        "http://[::1]:51004/cb",
-        "http://127.1:51004/cb",
-        "http://0.0.0.0:51004/cb",
-    ] {
-        assert_eq!(status(odd).await, 400, "{odd}");
+    for kind in [json!("native"), json!("web"), json!(null)] {
+        let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["http://127.0.0.1/cb"]});
+        let Value::Object(mut metadata) = metadata else { unreachable!() };
+        metadata.extend(kind.is_string().then(|| ("application_type".to_owned(), kind.clone())));
+        let client = Application::register(&app, metadata.into()).await;
+        let mut status = async |uri: &str| client.begin(&[("redirect_uri", uri)]).go(&app, &mut browser).await.status;
+        assert_eq!(status("http://127.0.0.1:51004/cb").await, 303, "{kind}");
+        for odd in [
+            "http://127.0.0.1:51004/other",
+            "http://127.0.0.1:51004/cb?q",
+            "http://localhost:51004/cb",
+            "http://[::1]:51004/cb",
+            "http://127.1:51004/cb",
+            "http://0.0.0.0:51004/cb",
+        ] {
+            assert_eq!(status(odd).await, 400, "{kind} {odd}");
+        }
     }
 }
 

@@ -11,9 +11,11 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::request::must_be_a_page;
+use shared::session::UserId;
 use url::form_urlencoded;
 
 pub(super) use self::answer::with_query;
+use self::pushed::Resolved;
 pub(super) use self::pushed::push;
 use super::origin::Origin;
 use crate::AuthService;
@@ -121,7 +123,7 @@ async fn dispatch(
         return go_on(service, origin, http, flow.ok_or_else(over)?).await;
     }
     let started_at = service.clock.now();
-    let (client, form) = match pushed::resolve(service, form).await? {
+    let Resolved { client, form, reference } = match pushed::resolve(service, form).await? {
         Ok(found) => found,
         Err(why) => return Err(Problem::bad_request("invalid_request", why)),
     };
@@ -137,7 +139,11 @@ async fn dispatch(
     let step = next(&client, &request, progress, present.as_ref());
     match (step, present) {
         (Step::Answer, Some(present)) => {
+            let user = present.session.user.id;
             let code = write_code(service, origin, &request, present).await?;
+            if !pushed::end(service, reference.as_deref(), &code, user).await? {
+                return Err(answered_already(service, &code).await);
+            }
             answer::give(service, http, &request.to, &code)
         }
         (step, _) if request.prompt.none => {
@@ -145,7 +151,7 @@ async fn dispatch(
             answer::refuse_unasked(service, http, &client, &to, locales, &unattended(step))
         }
         (step, _) => {
-            let (id, cookie) = Flow::begin(service, http, request, started_at)?;
+            let (id, cookie) = Flow::begin(service, http, request, started_at, reference)?;
             let mut answer = to_page(step, &id);
             Ok(answer.cookie(cookie).finish())
         }
@@ -163,7 +169,7 @@ async fn go_on(
     let present = Present::find(service, http, client).await?;
     if let Some(refusal) = flow.refusal() {
         if let Some(present) = present {
-            flow.end(service, present.session.user.id).await?;
+            end(service, &flow, present.session.user.id).await?;
         }
         if flow.is_refused() {
             return answer::refuse(service, http, &request.to, &refusal);
@@ -177,14 +183,25 @@ async fn go_on(
             // The code comes first: a request is not used up by one that cannot be written. One too many reaches no client.
             let user = present.session.user.id;
             let code = write_code(service, origin, request, present).await?;
-            if !flow.end(service, user).await? {
-                codes::forget(service, &code).await;
-                return Err(Problem::bad_request("flow_over", "this sign-in has been answered already"));
+            if !end(service, &flow, user).await? {
+                return Err(answered_already(service, &code).await);
             }
             answer::give(service, http, &request.to, &code)
         }
         (step, _) => Ok(to_page(step, &flow.id).finish()),
     }
+}
+
+/// A request that has waited is answered to this user, once.
+async fn end(service: &AuthService, flow: &Flow, user: UserId) -> Result<bool, Problem> {
+    // What a failure leaves of the first step is no other answer's.
+    Ok(pushed::end(service, flow.reference(), &flow.id, user).await? && flow.end(service, user).await?)
+}
+
+/// The answer where another one was quicker: its own code is worth nothing.
+async fn answered_already(service: &AuthService, code: &str) -> Problem {
+    codes::forget(service, code).await;
+    Problem::bad_request("flow_over", "this sign-in has been answered already")
 }
 
 pub(super) fn read(
