@@ -23,6 +23,7 @@ pub mod form;
 pub mod grants;
 pub mod id_token;
 pub mod issue;
+mod joiners;
 pub mod known_browser;
 pub mod logout_request;
 mod measures;

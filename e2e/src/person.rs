@@ -355,10 +355,10 @@ mod tests {
     fn a_cookie_is_kept_until_it_is_taken_back() {
         let person = person();
         person.keep_cookies(&set_cookies(&["cart=0123456789abcdef; Path=/; HttpOnly", "theme=dark"]));
-        assert_eq!(person.cookie_header().as_deref(), Some("cart=0123456789abcdef; theme=dark"));
+        assert_eq!(person.cookie_header(), Some(among_others("cart=0123456789abcdef; theme=dark")));
         assert!(secrets::secrets().iter().any(|secret| secret == "0123456789abcdef"));
         person.keep_cookies(&set_cookies(&["cart=; Max-Age=0; Path=/"]));
-        assert_eq!(person.cookie_header().as_deref(), Some("theme=dark"));
+        assert_eq!(person.cookie_header(), Some(among_others("theme=dark")));
     }
 
     #[test]
