@@ -23,7 +23,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 /// What scripts of every origin may ask: what a client asks without a browser's session, and no page nor anything of `/auth`.
 /// A cookie opens nothing there to them: the client says in the request who it is and what it brings.
-pub const OPEN_PATHS: [&str; 8] = [
+pub(crate) const OPEN_PATHS: [&str; 8] = [
     "/.well-known/openid-configuration",
     "/.well-known/oauth-authorization-server",
     "/.well-known/jwks.json",

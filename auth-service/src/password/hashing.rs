@@ -300,7 +300,7 @@ mod tests {
         let params = Params::new(64, 1, 1, Some(32)).expect("parameters");
         let salt = Salt::generate();
         let output = Memory::default()
-            .compute(&password("correct horse"), &salt, Algorithm::Argon2id, Version::V0x13, &params, 32)
+            .compute(b"correct horse", &salt, Algorithm::Argon2id, Version::V0x13, &params, 32)
             .expect("computed");
         let params = ParamsString::try_from(&params).expect("parameters");
         let hash = Some(Output::new(&output).expect("an output"));

@@ -27,7 +27,10 @@ static COMMON: LazyLock<HashSet<&str>> =
 /// it counts in one form (OpaqueString, RFC 8265, section 4.2): NFC, and each blank a space. Nothing is trimmed, folded or cut.
 #[derive(Clone, utoipa::ToSchema)]
 #[schema(value_type = String, format = Password, max_length = 1024)]
-pub struct Password {
+pub struct Password(Forms);
+
+#[derive(Clone)]
+struct Forms {
     normal: SecretString,
     /// As it was sent, where that differs: hashes of before are of that.
     as_sent: Option<SecretString>,
@@ -57,20 +60,20 @@ impl Password {
             return Err(InvalidPassword::TooLong);
         }
         if text.is_ascii() {
-            return Ok(Self { normal: text.into(), as_sent: None });
+            return Ok(Self(Forms { normal: text.into(), as_sent: None }));
         }
         let normal: String = text.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect();
         let as_sent = (normal != text).then(|| text.into());
-        Ok(Self { normal: normal.into(), as_sent })
+        Ok(Self(Forms { normal: normal.into(), as_sent }))
     }
 
     fn bytes(&self) -> &[u8] {
-        self.normal.expose_secret().as_bytes()
+        self.0.normal.expose_secret().as_bytes()
     }
 
     /// As it was sent, where the form that counts is another one.
     fn bytes_as_sent(&self) -> Option<&[u8]> {
-        self.as_sent.as_ref().map(|text| text.expose_secret().as_bytes())
+        self.0.as_sent.as_ref().map(|text| text.expose_secret().as_bytes())
     }
 }
 
@@ -83,27 +86,28 @@ impl NewPassword {
     /// # Errors
     /// It is too short, too long or too common.
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
-        let password = Password { as_sent: None, ..Password::parse(text)? };
-        let counts = password.normal.expose_secret();
+        // No hash of before is of a new one.
+        let normal = Password::parse(text)?.0.normal;
+        let counts = normal.expose_secret();
         if counts.len() < MIN_BYTES {
             return Err(InvalidPassword::TooShort);
         }
         if COMMON.contains(counts.to_lowercase().as_str()) {
             return Err(InvalidPassword::TooCommon);
         }
-        Ok(Self(password))
+        Ok(Self(Password(Forms { normal, as_sent: None })))
     }
 
     /// Makes one up: 120 random bits, in 20 characters.
     pub fn make_up() -> Self {
         let mut bytes = [0; 15];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
-        Self(Password { normal: URL_SAFE_NO_PAD.encode(bytes).into(), as_sent: None })
+        Self(Password(Forms { normal: URL_SAFE_NO_PAD.encode(bytes).into(), as_sent: None }))
     }
 
     /// To show it once to whoever asked to make it up.
     pub fn expose(&self) -> &str {
-        self.0.normal.expose_secret()
+        self.0.0.normal.expose_secret()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::{Application, Browser, REDIRECT_URI};
 use crate::harness::{App, PASSWORD, all, logged, on_both};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth_service::Config;
 use e2e::routes::assert_open;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,10 +14,12 @@ use crate::harness::{Answer, App, PASSWORD, on_both};
 
 on_both! {
     a_script_of_another_origin_signs_in_refreshes_and_signs_out,
-    a_script_may_read_why_it_is_refused with |config| {
-        config.throttle.client_failures = 2;
-        config.server.body_patience = Duration::from_millis(200);
-    },
+    a_script_may_read_why_it_is_refused with super::strict,
+}
+
+fn strict(config: &mut Config) {
+    config.throttle.client_failures = 2;
+    config.server.body_patience = Duration::from_millis(200);
 }
 
 /// As a browser sends it for a script of another origin.
