@@ -20,6 +20,7 @@ use crate::config::FirstUser;
 use crate::device::is_readable;
 use crate::email::Email;
 use crate::end_session::{self, Change};
+use crate::joiners;
 use crate::password::{NewPassword, Password, Verified};
 use crate::roles::{ADMIN, Roles};
 use crate::storage::audit::{self, Act, Actor, By, Entry};
@@ -48,7 +49,8 @@ impl Profile {
     }
 }
 
-/// How a user wants to be called: 1 to 64 characters without control and invisible ones. Whoever shows it escapes it.
+/// How a user wants to be called: 1 to 64 characters without control and invisible ones, but for joiners that their script needs.
+/// Whoever shows it escapes it.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String, min_length = 1, max_length = 64, example = "Ada")]
 pub struct DisplayName(String);
@@ -63,7 +65,8 @@ impl FromStr for DisplayName {
 
     fn from_str(text: &str) -> Result<Self, InvalidDisplayName> {
         let text = text.trim();
-        let good = (1..=64).contains(&text.chars().count()) && text.chars().all(is_readable);
+        let is_fine = |c: char| is_readable(c) || joiners::is_joiner(c);
+        let good = (1..=64).contains(&text.chars().count()) && text.chars().all(is_fine) && joiners::are_in_place(text);
         good.then(|| Self(text.to_owned())).ok_or(InvalidDisplayName)
     }
 }

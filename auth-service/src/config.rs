@@ -124,7 +124,10 @@ impl Config {
     /// Mistakes are kept in `settings`; call [`Settings::finish`] before anything else.
     pub fn read(settings: &mut Settings, embedded: Option<EmbeddedStores>) -> Self {
         let names = ("auth-service", "Accounts, login, sessions, tokens and keys.", env!("CARGO_PKG_VERSION"));
-        let server = ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"));
+        let server = ServerConfig {
+            open_paths: &crate::endpoints::OPEN_PATHS,
+            ..ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"))
+        };
         let is_embedded = embedded.is_some();
         let ConnectionUrl(database_url) = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
@@ -238,8 +241,22 @@ fn read_issuer(settings: &mut Settings) -> String {
         settings.or("ISSUER", "http://localhost:8081", "the public address of this service, as tokens name it");
     if let Some(mistake) = issuer_mistake(&issuer) {
         settings.mistake(mistake);
+    } else if let Some(url) = Url::parse(&issuer).ok().filter(|url| url.path() != "/") {
+        settings.mistake(format!(
+            "ISSUER: {} has a path, and this service answers at the root of its host alone: give it a host of its own, and \
+             set ISSUER to that, such as {}",
+            url.as_str(),
+            host_of_its_own(&url)
+        ));
     }
     issuer
+}
+
+/// A host beside the one of an issuer with a path, for a mistake's example.
+fn host_of_its_own(issuer: &Url) -> String {
+    let port = issuer.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = issuer.domain().unwrap_or("example.com");
+    format!("{}://auth.{host}{port}", issuer.scheme())
 }
 
 /// The issuer as an address; one that is none is a mistake that was noted when it was read.

@@ -119,7 +119,8 @@ impl fmt::Display for Email {
 
 impl<'de> Deserialize<'de> for Email {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        // As on the pages: what is copied brings blanks along.
+        String::deserialize(deserializer)?.trim().parse().map_err(de::Error::custom)
     }
 }
 

@@ -17,8 +17,9 @@ use crate::oauth_error::OAuthError;
 
 /// The largest form, and the longest query: 64 KiB.
 const MAX_BYTES: usize = 64 * 1024;
-/// How much is kept of a request that waits, in bytes of JSON: names and values of all parameters together.
-pub const MOST_KEPT: usize = 4 * 1024;
+/// How much is kept of a request that waits, in bytes of JSON: names and values of all parameters together. The longest `state`
+/// leaves 1 KiB for the others.
+pub const MOST_KEPT: usize = 5 * 1024;
 /// How many parameters a request may have.
 const MAX_PARAMETERS: usize = 100;
 /// How long a form may take to arrive.

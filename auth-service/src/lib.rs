@@ -23,6 +23,7 @@ pub mod form;
 pub mod grants;
 pub mod id_token;
 pub mod issue;
+mod joiners;
 pub mod known_browser;
 pub mod logout_request;
 mod measures;
@@ -105,6 +106,7 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
         session_cookie: config.session_cookie.clone(),
         cookie_keys: config.cookie_keys.clone(),
         shared_secret: config.shared_secret.clone(),
+        nonces: service.proof_nonces.clone(),
         cookie_scope: service.api_scopes.words().to_vec().into_iter().collect(),
         issuer: config.issuer.clone(),
         audience: config.server.name.to_owned(),

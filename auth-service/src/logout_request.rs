@@ -4,12 +4,11 @@
 use serde::{Deserialize, Serialize};
 use shared::session::{SessionId, UserId};
 
+use crate::authorization::request::LONGEST_STATE;
 use crate::clients::Client;
 use crate::form::Form;
 use crate::id_token::Hint;
 
-/// The longest `state`, in bytes.
-const LONGEST_STATE: usize = 2048;
 const LONGEST_LOCALES: usize = 100;
 
 /// What an application asks for, as far as it may.
@@ -74,7 +73,7 @@ impl LogoutRequest {
         };
         let state = form.get("state");
         if state.is_some_and(|state| state.len() > LONGEST_STATE) {
-            return Err("the state is too long");
+            return Err("the state is too long: it has at most 4,096 bytes");
         }
         let return_to = match (form.get("post_logout_redirect_uri"), client) {
             (Some(asked), Some(client)) => {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
 use shared::authentication::strategy::{Credential, Place, Strategy};
-use shared::authentication::{CookieKeys, DenyListMode, SessionCookie};
+use shared::authentication::{CookieKeys, DenyListMode, ProofNonces, SessionCookie};
 use shared::clock::{Clock, Timestamp};
 use shared::database::Database;
 use shared::key_value::{Budget, DatabaseKeyValueStore, KeyValueStore, RedisKeyValueStore};
@@ -57,6 +57,7 @@ pub struct AuthService {
     pub key_values: SmallValues,
     /// Requests that wait in the browser.
     pub sealed_requests: SealedRequests,
+    pub proof_nonces: ProofNonces,
     pub throttle: Throttle,
     pub device_cookies: DeviceCookies,
     pub hasher: PasswordHasher,
@@ -116,6 +117,7 @@ impl AuthService {
             device_cookies: DeviceCookies::new(&master_keys()?, config.device_cookie_ttl),
             key_values: SmallValues::new(key_values, budget),
             sealed_requests: SealedRequests::new(&master_keys()?),
+            proof_nonces: ProofNonces::new(CookieKeys::of(master_keys()?.derive("nonce of a DPoP proof"))),
             hasher: PasswordHasher::start(config.hash_threads, config.hash_queue)?,
             keys,
             client_keys: RemoteKeys::new(fetch.clone(), config.clock.clone()),

@@ -2,6 +2,7 @@
 //! Knows the public contract and the settings; never a service's code.
 
 pub mod containers;
+mod foreign_cookies;
 #[cfg(feature = "platform")]
 mod person;
 #[cfg(feature = "platform")]
@@ -22,6 +23,7 @@ pub const OUTPUT_VARIABLE: &str = "ROAM_OUTPUT_DIR";
 /// The folder of the platform's programs, where they are built already.
 pub const PROGRAMS_VARIABLE: &str = "ROAM_PROGRAMS";
 
+pub use self::foreign_cookies::among_others;
 #[cfg(feature = "platform")]
 pub use self::person::{Answer, Person};
 #[cfg(feature = "platform")]

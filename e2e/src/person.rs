@@ -11,6 +11,7 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, SET_COOKIE};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+use crate::foreign_cookies::among_others;
 use crate::platform::Credentials;
 use crate::secrets;
 use crate::services::Service;
@@ -289,9 +290,9 @@ impl Person {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn cookie_header(&self) -> Option<String> {
+    fn cookie_header(&self) -> Option<Vec<u8>> {
         let pairs: Vec<String> = self.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
+        (!pairs.is_empty()).then(|| among_others(&pairs.join("; ")))
     }
 
     fn keep_cookies(&self, headers: &HeaderMap) {
@@ -354,10 +355,10 @@ mod tests {
     fn a_cookie_is_kept_until_it_is_taken_back() {
         let person = person();
         person.keep_cookies(&set_cookies(&["cart=0123456789abcdef; Path=/; HttpOnly", "theme=dark"]));
-        assert_eq!(person.cookie_header().as_deref(), Some("cart=0123456789abcdef; theme=dark"));
+        assert_eq!(person.cookie_header(), Some(among_others("cart=0123456789abcdef; theme=dark")));
         assert!(secrets::secrets().iter().any(|secret| secret == "0123456789abcdef"));
         person.keep_cookies(&set_cookies(&["cart=; Max-Age=0; Path=/"]));
-        assert_eq!(person.cookie_header().as_deref(), Some("theme=dark"));
+        assert_eq!(person.cookie_header(), Some(among_others("theme=dark")));
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! Every route of a service that changes something, as its API documents and its own source name them, and what is tried on
-//! all of them. A new route is among them by itself.
+//! Every route of a service, as its API documents and its own source name them, and what is tried on all of them. A new route
+//! is among them by itself.
+
+mod cross_origin;
+mod head;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,6 +13,9 @@ use futures_util::stream;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+pub use self::cross_origin::{assert_open, assert_open_to_other_origins};
+pub use self::head::assert_head_answers_as_get;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 16;
@@ -24,15 +30,28 @@ pub struct Route {
     pub is_for_users: bool,
 }
 
-/// The routes that `documents` (OpenAPI) name, and those of the pages, which the Rust files under `sources` name.
+/// The routes that `documents` (OpenAPI) name, and those of the pages, which the Rust files under `sources` name: those that
+/// change something.
 ///
 /// # Panics
 /// A file cannot be read, or a source names no page.
 pub fn that_change_something(documents: &Value, sources: &[&Path]) -> Vec<Route> {
+    named(documents, sources, &["post", "put", "patch", "delete"], "post")
+}
+
+/// As [`that_change_something`], those that show something.
+///
+/// # Panics
+/// A file cannot be read, or a source names no page.
+pub fn that_show_something(documents: &Value, sources: &[&Path]) -> Vec<Route> {
+    named(documents, sources, &["get"], "get")
+}
+
+fn named(documents: &Value, sources: &[&Path], methods: &[&str], of_pages: &str) -> Vec<Route> {
     let mut routes = BTreeSet::new();
     for (path, item) in documents["paths"].as_object().into_iter().flatten() {
-        for method in ["post", "put", "patch", "delete"] {
-            let operation = &item[method];
+        for method in methods {
+            let operation = &item[*method];
             if operation.is_object() {
                 let security = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let is_for_users = !security.is_empty() && security.iter().all(|way| way["bearer"].is_array());
@@ -43,9 +62,10 @@ pub fn that_change_something(documents: &Value, sources: &[&Path]) -> Vec<Route>
     for source in sources {
         let mut text = String::new();
         read(source, &mut text);
-        let pages = pages(&text);
-        assert!(!pages.is_empty(), "{} names no page that takes a form", source.display());
-        let route = |path: &String| Route { method: "POST".to_owned(), path: filled(path), is_for_users: false };
+        let pages = pages(&text, of_pages);
+        assert!(!pages.is_empty(), "{} names no page with {of_pages}", source.display());
+        let method = of_pages.to_uppercase();
+        let route = |path: &String| Route { method: method.clone(), path: filled(path), is_for_users: false };
         routes.extend(pages.iter().map(route));
     }
     routes.into_iter().collect()
@@ -63,8 +83,9 @@ fn read(path: &Path, text: &mut String) {
     }
 }
 
-/// `web::resource(PATH)….post(…)`, `.route(PATH, web::post()…)` and `only(PATH, "POST", …)`; a path may be a constant.
-fn pages(source: &str) -> Vec<String> {
+/// `web::resource(PATH)….post(…)`, `.route(PATH, web::post()…)` and `only(PATH, "POST", …)`, or `get` in their place; a path
+/// may be a constant.
+fn pages(source: &str, method: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in source.lines().map(str::trim) {
         let argument = |start: &str, end: char| {
@@ -72,8 +93,10 @@ fn pages(source: &str) -> Vec<String> {
             Some(rest.split([end, ')']).next().unwrap_or_default().to_owned())
         };
         let named = match () {
-            () if line.contains(".post(") => argument("web::resource(", ')'),
-            () if line.contains("web::post()") => argument(".route(", ',').or_else(|| argument("only(", ',')),
+            () if line.contains(&format!(".{method}(")) => argument("web::resource(", ')'),
+            () if line.contains(&format!("web::{method}()")) => {
+                argument(".route(", ',').or_else(|| argument("only(", ','))
+            }
             () => None,
         };
         let Some(named) = named else { continue };
@@ -248,6 +271,7 @@ mod tests {
             .route("/basket", web::get().to(basket::show))
             .service(only("/logout", "POST", web::post().to(logout::begin)))
         "#;
-        assert_eq!(pages(source), ["/sign-in", "/ask/{id}", "/basket/items", "/logout"]);
+        assert_eq!(pages(source, "post"), ["/sign-in", "/ask/{id}", "/basket/items", "/logout"]);
+        assert_eq!(pages(source, "get"), ["/sign-in", "/ask/{id}", "/signed-out", "/basket"]);
     }
 }

@@ -1,37 +1,30 @@
-//! What a request may hold. Owns reading bodies, queries and the caller's address; refuses with the field's name and
+//! What a request may hold. Owns reading bodies, queries, cookies and the caller's address; refuses with the field's name and
 //! never panics.
 
+mod cookies;
 mod network;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Once;
 use std::time::Duration;
 
+#[cfg(feature = "server")]
+use actix_web::HttpMessage as _;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+#[cfg(feature = "server")]
+use actix_web::http::Method;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, COOKIE, HeaderMap};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 
+pub use self::cookies::{cookies, cookies_named, has_more_cookies};
 pub use self::network::{NETWORKS_OF_A_SITE, Network};
 use crate::problem::Problem;
-
-/// How many cookies of one name are looked at: a parent domain may have added some.
-const TRIED: usize = 8;
-
-/// The values of the cookies of that name, in the order of the request: at most eight.
-pub fn cookies_named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    all_cookies_named(headers, name).take(TRIED)
-}
-
-/// Whether there are more cookies of that name than [`cookies_named`] looks at.
-pub fn has_more_cookies(headers: &HeaderMap, name: &str) -> bool {
-    all_cookies_named(headers, name).nth(TRIED).is_some()
-}
 
 /// Refuses what a browser asks for as a part of a page, such as an image (Fetch Metadata, section 2.1), where only a person's own
 /// way leads: any page could have it done in their name, as often as it likes.
@@ -50,10 +43,18 @@ pub fn must_be_a_page(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn all_cookies_named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
+/// Among a request's extensions: it is carried out as the GET that it is the head of.
+#[cfg(feature = "server")]
+pub(crate) struct SentAsHead;
+
+/// The method that the client has sent, where [`HttpRequest::method`] says GET for HEAD: what a proof of the request names
+/// (RFC 9449, section 4.2), and what the log tells.
+pub(crate) fn sent_method(request: &HttpRequest) -> &str {
+    #[cfg(feature = "server")]
+    if request.extensions().contains::<SentAsHead>() {
+        return Method::HEAD.as_str();
+    }
+    request.method().as_str()
 }
 
 /// The largest body: 64 KiB.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::scopes::Words;
@@ -47,21 +47,26 @@ fn word_of(claim: &str) -> Option<&'static str> {
 /// What was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestedClaims {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_nothing")]
     pub id_token: BTreeMap<String, Option<Member>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_nothing")]
     pub userinfo: BTreeMap<String, Option<Member>>,
 }
 
 /// How one claim was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_as_nothing", skip_serializing_if = "std::ops::Not::not")]
     pub essential: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_nothing", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Value>,
+}
+
+/// A member that is null asks for nothing, as one that is absent does.
+fn null_as_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl RequestedClaims {
@@ -129,6 +134,17 @@ mod tests {
         assert_eq!(claims.subject(), Some("248289761001"));
         assert_eq!(claims.essential_acr(), Some(vec!["urn:a", "urn:b"]));
         assert!(claims.asks_for_auth_time());
+    }
+
+    #[test]
+    fn what_is_null_asks_for_nothing_more() {
+        for text in [r#"{"userinfo": null}"#, r#"{"id_token": null, "userinfo": null}"#, "{}"] {
+            assert_eq!(RequestedClaims::parse(text), Ok(RequestedClaims::default()), "{text}");
+        }
+        let text = r#"{"userinfo": null, "id_token": {"sub": {"essential": null, "value": null, "values": null}}}"#;
+        let claims = RequestedClaims::parse(text).expect("claims");
+        assert_eq!(claims.id_token["sub"], Some(Member::default()));
+        assert_eq!((claims.subject(), claims.essential_acr()), (None, None));
     }
 
     fn names(claims: &RequestedClaims) -> (Vec<&str>, Vec<&str>) {

@@ -30,7 +30,7 @@ use crate::small_values::Payer;
 use crate::storage::users::User;
 
 /// How long a person may take.
-const TTL: Duration = Duration::from_secs(30 * 60);
+pub const TTL: Duration = Duration::from_secs(30 * 60);
 
 /// A request that waits, as it is sealed and kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ struct Waiting {
     /// SHA-256 of the browser's secret.
     browser_hash: String,
     started_at: Timestamp,
+    /// Where the client has pushed it (RFC 9126).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
     /// Who wants to go on, and who has consented: it counts for nobody else who signs in in this browser since.
     selected: Option<UserId>,
     allowed: Option<Allowed>,
@@ -89,13 +92,15 @@ impl Flow {
         http: &HttpRequest,
         request: AuthorizationRequest,
         started_at: Timestamp,
+        reference: Option<String>,
     ) -> Result<(String, Cookie<'static>), Problem> {
         // One secret for all tabs of a browser.
         let known =
             cookies_named(http.headers(), cookie_name(service)).find(|secret| secret.len() == 43).map(str::to_owned);
         let secret = known.unwrap_or_else(random_text);
         let browser_hash = sha256(&secret);
-        let waiting = Waiting { request, browser_hash, started_at, selected: None, allowed: None, refused: false };
+        let (selected, allowed, refused) = (None, None, false);
+        let waiting = Waiting { request, browser_hash, started_at, reference, selected, allowed, refused };
         let id = service.sealed_requests.seal(Kind::Authorization, &waiting, service.clock.now() + TTL)?;
         let cookie = Cookie::build(cookie_name(service), secret).path("/").http_only(true).same_site(SameSite::Lax);
         Ok((id, cookie.secure(service.cookie_secure).finish()))
@@ -140,6 +145,11 @@ impl Flow {
 
     pub fn request(&self) -> &AuthorizationRequest {
         &self.waiting.request
+    }
+
+    /// Where the client has pushed the request.
+    pub fn reference(&self) -> Option<&str> {
+        self.waiting.reference.as_deref()
     }
 
     /// What has happened since the request arrived, as far as it concerns this user, in this epoch.

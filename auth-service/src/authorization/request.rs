@@ -10,8 +10,10 @@ use crate::form::Form;
 use crate::oauth_error::OAuthError;
 use crate::scopes::{ApiScopes, OPENID, Words};
 
-/// The longest `state` and `nonce`, in bytes.
-const LONGEST: usize = 2048;
+/// The longest `state`, in bytes, here and at a sign-out.
+pub const LONGEST_STATE: usize = 4096;
+/// The longest `nonce`, in bytes.
+const LONGEST_NONCE: usize = 2048;
 /// The parameters of a request. Others mean nothing here, and are dropped.
 pub const PARAMETERS: [&str; 21] = [
     "acr_values",
@@ -125,8 +127,11 @@ pub fn return_address(form: &Form, client: &Client) -> Result<ReturnAddress, &'s
     let redirect_uri = client.redirect_uri(given).ok_or("the address to return to (redirect_uri) is not registered")?;
     let mode =
         if form.get("response_mode") == Some("form_post") { ResponseMode::FormPost } else { ResponseMode::Query };
-    // Too long a state is not echoed; `read` refuses the request for it.
-    let state = form.get("state").filter(|state| state.len() <= LONGEST).map(str::to_owned);
+    let state = form.get("state").map(str::to_owned);
+    // A client that did not get its state back could not tell which of its requests was refused.
+    if state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
+        return Err("the state is too long: it has at most 4,096 bytes");
+    }
     Ok(ReturnAddress { client_id: client.id.clone(), redirect_uri: redirect_uri.as_str().to_owned(), mode, state })
 }
 
@@ -154,10 +159,8 @@ pub fn read(
     if !client.allows_grant(crate::clients::GrantType::AuthorizationCode) {
         return Err(Refusal::new("unauthorized_client", "the client may not use the authorization code grant"));
     }
-    for name in ["state", "nonce"] {
-        if form.get(name).is_some_and(|value| value.len() > LONGEST) {
-            return Err(invalid(format!("the parameter {name} is too long")));
-        }
+    if form.get("nonce").is_some_and(|nonce| nonce.len() > LONGEST_NONCE) {
+        return Err(invalid("the parameter nonce is too long"));
     }
     let scope = read_scope(form, client, scopes)?;
     let audiences = read_audiences(form, &scope, scopes, issuer_audience)?;

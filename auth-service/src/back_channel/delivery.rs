@@ -124,7 +124,7 @@ async fn attempt(service: &AuthService, delivery: &Delivery) {
     let outcome = tell(service, delivery).await;
     let next = schedule::next(&outcome, delivery.attempts, service.back_channel.rules.attempts, random());
     metrics::counter!("roam_backchannel_logouts_total", "outcome" => schedule::name(&outcome, next)).increment(1);
-    let why = if let Outcome::Failed(why) = &outcome { why.as_str() } else { "" };
+    let why = outcome.why();
     let now = service.clock.now();
     let database = &service.database;
     let written = match next {
@@ -200,8 +200,7 @@ async fn tell(service: &AuthService, delivery: &Delivery) -> Outcome {
     let label = if own_claim { "registered_itself".to_owned() } else { delivery.client_id.clone() };
     metrics::histogram!("roam_backchannel_logout_seconds", "client" => label).record(started.elapsed().as_secs_f64());
     match answer {
-        Ok(answer) if answer.status().is_success() => Outcome::Told,
-        Ok(answer) => Outcome::Failed(format!("status {}", answer.status().as_u16())),
+        Ok(answer) => Outcome::of(answer.status()),
         Err(error) if error.is_timeout() => Outcome::Failed("timeout".to_owned()),
         Err(error) if error.is_connect() => Outcome::Failed("connect".to_owned()),
         Err(_) => Outcome::Failed("transport".to_owned()),

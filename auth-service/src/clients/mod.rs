@@ -101,8 +101,8 @@ impl Client {
         self.registration_token_hash.is_some()
     }
 
-    /// Where the browser may be sent back to: `asked`, if it is registered byte for byte. A native application may ask for
-    /// another port of the loopback address that it registered (RFC 8252, section 7.3).
+    /// Where the browser may be sent back to: `asked`, if it is registered byte for byte. At a loopback address any port may be
+    /// asked for (RFC 8252, section 7.3), by a native application at `localhost` too.
     pub fn redirect_uri(&self, asked: &str) -> Option<RedirectUri> {
         self.registered(&self.metadata.redirect_uris, asked)
     }
@@ -118,7 +118,8 @@ impl Client {
         }
         let asked: RedirectUri = asked.parse().ok()?;
         let native = self.metadata.application_type == ApplicationType::Native;
-        (native && list.iter().any(|registered| registered.is_but_for_the_port(&asked))).then_some(asked)
+        let any_port = |registered: &&RedirectUri| native || registered.is_at_a_loopback_address();
+        list.iter().filter(any_port).any(|registered| registered.is_but_for_the_port(&asked)).then_some(asked)
     }
 }
 
@@ -209,7 +210,7 @@ mod tests {
 
     /// B4
     #[test]
-    fn only_a_native_application_may_choose_its_loopback_port() {
+    fn any_port_of_a_loopback_address_may_be_asked_for_and_at_localhost_by_a_native_application() {
         let uris = json!(["http://127.0.0.1/cb", "http://localhost:9000/cb"]);
         let native = client(json!({"application_type": "native", "redirect_uris": uris}));
         for good in ["http://127.0.0.1/cb", "http://127.0.0.1:51004/cb", "http://localhost:1/cb"] {
@@ -228,9 +229,14 @@ mod tests {
         ] {
             assert_eq!(native.redirect_uri(bad), None, "{bad:?} was taken");
         }
-        let web = client(json!({"redirect_uris": uris}));
-        assert!(web.redirect_uri("http://localhost:9000/cb").is_some());
-        assert_eq!(web.redirect_uri("http://127.0.0.1:51004/cb"), None);
+        let web =
+            client(json!({"redirect_uris": ["http://127.0.0.1/cb", "http://[::1]:7/cb", "http://localhost:9000/cb"]}));
+        for good in ["http://localhost:9000/cb", "http://127.0.0.1:51004/cb", "http://[::1]:51004/cb"] {
+            assert_eq!(web.redirect_uri(good).expect("RFC 8252, section 7.3").as_str(), good);
+        }
+        for bad in ["http://localhost:9001/cb", "http://127.0.0.1:51004/other", "http://127.0.0.2:51004/cb"] {
+            assert_eq!(web.redirect_uri(bad), None, "{bad:?} was taken");
+        }
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl RedirectUri {
         self.without_port().is_some_and(|own| other.without_port() == Some(own))
     }
 
+    /// Whether it is `http` at an address that no name stands for (RFC 8252, section 8.3: `localhost` may be another one).
+    pub fn is_at_a_loopback_address(&self) -> bool {
+        self.without_port().is_some_and(|(host, _)| host != "localhost")
+    }
+
     /// Host and the rest of an `http` address at the loopback; names under `localhost` are no such host.
     fn without_port(&self) -> Option<(&str, &str)> {
         let rest = self.0.strip_prefix("http://")?;

@@ -39,7 +39,7 @@ struct DeviceAuthorization {
         (status = 400, description = "`invalid_request`, `invalid_scope`, `invalid_target`, `unauthorized_client`", body = OAuthErrorBody),
         (status = 401, description = "`invalid_client`", body = OAuthErrorBody),
         (status = 408, description = "The form did not arrive in time", body = OAuthErrorBody),
-        (status = 413, description = "The form is too large, or its parameters have more than 4 KiB together; the description names the largest", body = OAuthErrorBody),
+        (status = 413, description = "The form is too large, or its parameters have more than 5 KiB together; the description names the largest", body = OAuthErrorBody),
         (status = 415, description = "The body is no form", body = OAuthErrorBody),
         (status = 429, description = "`slow_down`", body = OAuthErrorBody),
         (status = 503, description = "`temporarily_unavailable`", body = OAuthErrorBody),

@@ -22,7 +22,7 @@ use crate::end_session;
 use crate::epoch;
 use crate::issue::{TokenResponse, issue};
 use crate::known_browser::KnownBrowser;
-use crate::password::{NewPassword, Password, secret_text};
+use crate::password::{NewPassword, Password, optional_secret_text, secret_text};
 use crate::refresh as refreshing;
 use crate::self_contained;
 use crate::session_cookie;
@@ -180,10 +180,18 @@ pub(super) async fn refresh(
     Ok(token_answer(&tokens))
 }
 
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LogoutBody {
+    #[serde(default, deserialize_with = "optional_secret_text")]
+    #[schema(value_type = Option<String>, format = Password)]
+    refresh_token: Option<SecretString>,
+}
+
 /// End this session, on every service. Send the access token, or, when that has expired, a body with the refresh token.
 #[utoipa::path(
     tag = "login",
-    request_body(content = Option<RefreshBody>, description = "Instead of an access token"),
+    request_body(content = Option<LogoutBody>, description = "A `refresh_token` instead of an access token; nothing, or `{}`, beside one"),
     security(("bearer" = []), ()),
     responses((status = 204, description = "The session has ended"), UnreadableBody, Unauthorized, Unavailable)
 )]
@@ -196,13 +204,13 @@ pub(super) async fn log_out(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let body = if has_body(&request) {
-        Json::<Option<RefreshBody>>::from_request(&request, &mut payload.into_inner()).await?.0
+        Json::<Option<LogoutBody>>::from_request(&request, &mut payload.into_inner()).await?.0
     } else {
         None
     };
-    let (session, user, by) = match body {
-        Some(body) if self_contained::is_demanded(&service) => {
-            let Some(session) = self_contained::read(&service, &body.refresh_token) else {
+    let (session, user, by) = match body.and_then(|body| body.refresh_token) {
+        Some(token) if self_contained::is_demanded(&service) => {
+            let Some(session) = self_contained::read(&service, &token) else {
                 return Ok(gone(&service, &request));
             };
             // Its text is good for long: what it may announce again and again must be a live session's end.
@@ -211,8 +219,8 @@ pub(super) async fn log_out(
             }
             (session.id, Some(session.user), origin.anonymous())
         }
-        Some(body) => {
-            let session = refreshing::read_own(&service, &body.refresh_token)?.session;
+        Some(token) => {
+            let session = refreshing::read_own(&service, &token)?.session;
             // A refresh token's MAC is good for ever: what it may announce again and again must be a live session's end.
             if service.sessions.load(session).await?.is_none() {
                 return Ok(gone(&service, &request));

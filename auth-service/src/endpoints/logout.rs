@@ -38,7 +38,7 @@ const SIGNED_OUT: &str = "/signed-out";
         ("id_token_hint" = Option<String>, Query, description = "An ID token of the session; it may have expired"),
         ("client_id" = Option<String>, Query),
         ("post_logout_redirect_uri" = Option<String>, Query, description = "Byte for byte as registered"),
-        ("state" = Option<String>, Query, description = "At most 2,048 bytes"),
+        ("state" = Option<String>, Query, description = "At most 4,096 bytes"),
         ("ui_locales" = Option<String>, Query),
         ("request" = Option<String>, Query, description = "A request that waited"),
     ),

@@ -21,6 +21,19 @@ mod userinfo;
 use actix_web::web;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+/// What scripts of every origin may ask: what a client asks without a browser's session, and no page nor anything of `/auth`.
+/// A cookie opens nothing there to them: the client says in the request who it is and what it brings.
+pub(crate) const OPEN_PATHS: [&str; 8] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/jwks.json",
+    "/oauth2/par",
+    "/oauth2/device_authorization",
+    "/oauth2/token",
+    "/oauth2/userinfo",
+    "/oauth2/revoke",
+];
+
 /// Adds the endpoints. The `App` needs `web::Data` of `AuthService`, `SingleSignOn` and `Site`.
 pub fn endpoints(config: &mut ServiceConfig) {
     config

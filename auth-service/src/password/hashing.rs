@@ -29,7 +29,7 @@ pub const NICENESS: i32 = 10;
 pub enum Verified {
     Wrong,
     Right,
-    /// Right, and the hash was made with other parameters than today's: hash it again.
+    /// Right, and the hash was made with other parameters than today's, or of the text as it was sent: hash it again.
     RightButOld,
 }
 
@@ -168,7 +168,7 @@ impl Memory {
     fn hash(&mut self, password: &Password) -> String {
         let salt = Salt::generate();
         let output = self
-            .compute(password, &salt, Algorithm::Argon2id, Version::V0x13, &PARAMS, OUTPUT_LEN)
+            .compute(password.bytes(), &salt, Algorithm::Argon2id, Version::V0x13, &PARAMS, OUTPUT_LEN)
             .expect("the parameters are argon2's own defaults");
         PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
@@ -182,6 +182,16 @@ impl Memory {
 
     /// A text that is no hash of ours is like a wrong password: a damaged row must not open its account.
     fn verify(&mut self, password: &Password, hash: &str) -> Verified {
+        match (self.verify_bytes(password.bytes(), hash), password.bytes_as_sent()) {
+            (Verified::Wrong, Some(as_sent)) => match self.verify_bytes(as_sent, hash) {
+                Verified::Wrong => Verified::Wrong,
+                Verified::Right | Verified::RightButOld => Verified::RightButOld,
+            },
+            (verified, _) => verified,
+        }
+    }
+
+    fn verify_bytes(&mut self, password: &[u8], hash: &str) -> Verified {
         let Some((computed, expected, is_current)) = self.recompute(password, hash) else { return Verified::Wrong };
         match verify_slices_are_equal(&computed, &expected) {
             Err(_) => Verified::Wrong,
@@ -190,7 +200,7 @@ impl Memory {
         }
     }
 
-    fn recompute(&mut self, password: &Password, hash: &str) -> Option<(Vec<u8>, Vec<u8>, bool)> {
+    fn recompute(&mut self, password: &[u8], hash: &str) -> Option<(Vec<u8>, Vec<u8>, bool)> {
         let hash = PasswordHash::new(hash).ok()?;
         let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
         let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
@@ -210,7 +220,7 @@ impl Memory {
 
     fn compute(
         &mut self,
-        password: &Password,
+        password: &[u8],
         salt: &Salt,
         algorithm: Algorithm,
         version: Version,
@@ -221,8 +231,7 @@ impl Memory {
         self.0.resize(blocks, Block::new());
         let mut output = vec![0; output_len];
         let argon2 = Argon2::new(algorithm, version, params.clone());
-        let done =
-            argon2.hash_password_into_with_memory(password.bytes(), salt.as_ref(), &mut output, self.0.as_mut_slice());
+        let done = argon2.hash_password_into_with_memory(password, salt.as_ref(), &mut output, self.0.as_mut_slice());
         self.0.truncate(PARAMS.block_count());
         self.0.shrink_to_fit();
         done.ok().map(|()| output)
@@ -235,6 +244,34 @@ mod tests {
 
     fn password(text: &str) -> Password {
         Password::parse(text).expect("a password")
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_a_text_as_it_was_sent_is_good_and_old() {
+        let hasher = PasswordHasher::start(1, 8).expect("threads");
+        let (sent, normal) = ("cafe\u{301} au\u{a0}lait", "caf\u{e9} au lait");
+        let salt = Salt::generate();
+        // As the release before made it.
+        let of_before = {
+            let mut memory = Memory::default();
+            let output =
+                memory.compute(sent.as_bytes(), &salt, Algorithm::Argon2id, Version::V0x13, &PARAMS, OUTPUT_LEN);
+            PasswordHash {
+                algorithm: Algorithm::Argon2id.ident(),
+                version: Some(Version::V0x13.into()),
+                params: ParamsString::try_from(&PARAMS).expect("parameters"),
+                salt: Some(salt),
+                hash: Some(Output::new(&output.expect("a hash")).expect("an output")),
+            }
+            .to_string()
+        };
+        let verify = async |text, hash: &str| hasher.verify(password(text), Some(hash)).await.expect("not busy");
+        assert_eq!(verify(sent, &of_before).await, Verified::RightButOld);
+        assert_eq!(verify("cafe\u{301} au\u{a0}lai", &of_before).await, Verified::Wrong);
+        let renewed = hasher.hash(password(sent)).await.expect("not busy");
+        for text in [sent, normal, "caf\u{e9} au\u{a0}lait"] {
+            assert_eq!(verify(text, &renewed).await, Verified::Right, "{text:?}");
+        }
     }
 
     #[tokio::test]
@@ -263,7 +300,7 @@ mod tests {
         let params = Params::new(64, 1, 1, Some(32)).expect("parameters");
         let salt = Salt::generate();
         let output = Memory::default()
-            .compute(&password("correct horse"), &salt, Algorithm::Argon2id, Version::V0x13, &params, 32)
+            .compute(b"correct horse", &salt, Algorithm::Argon2id, Version::V0x13, &params, 32)
             .expect("computed");
         let params = ParamsString::try_from(&params).expect("parameters");
         let hash = Some(Output::new(&output).expect("an output"));

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
+use unicode_normalization::UnicodeNormalization as _;
 
 pub use self::hashing::{NICENESS as HASHING_NICENESS, PARAMS as HASH_PARAMS, PasswordHasher, TooBusy, Verified};
 
@@ -22,10 +23,18 @@ const MAX_BYTES: usize = 1024;
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("../common_passwords.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// A password that somebody presents: at most 1,024 bytes, taken as it is. Nothing is trimmed, folded or cut.
+/// A password that somebody presents: at most 1,024 bytes. Keyboards write the same letters and blanks with other characters, so
+/// it counts in one form (OpaqueString, RFC 8265, section 4.2): NFC, and each blank a space. Nothing is trimmed, folded or cut.
 #[derive(Clone, utoipa::ToSchema)]
 #[schema(value_type = String, format = Password, max_length = 1024)]
-pub struct Password(SecretString);
+pub struct Password(Forms);
+
+#[derive(Clone)]
+struct Forms {
+    normal: SecretString,
+    /// As it was sent, where that differs: hashes of before are of that.
+    as_sent: Option<SecretString>,
+}
 
 /// A password that an account may get: 8 to 1,024 bytes, and none of the most common. No rule of composition.
 #[derive(Clone, utoipa::ToSchema)]
@@ -47,38 +56,58 @@ impl Password {
     /// # Errors
     /// It is too long, whatever it is: that is refused before any work.
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
-        (text.len() <= MAX_BYTES).then(|| Self(text.into())).ok_or(InvalidPassword::TooLong)
+        if text.len() > MAX_BYTES {
+            return Err(InvalidPassword::TooLong);
+        }
+        if text.is_ascii() {
+            return Ok(Self(Forms { normal: text.into(), as_sent: None }));
+        }
+        let normal: String = text.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect();
+        let as_sent = (normal != text).then(|| text.into());
+        Ok(Self(Forms { normal: normal.into(), as_sent }))
     }
 
     fn bytes(&self) -> &[u8] {
-        self.0.expose_secret().as_bytes()
+        self.0.normal.expose_secret().as_bytes()
     }
+
+    /// As it was sent, where the form that counts is another one.
+    fn bytes_as_sent(&self) -> Option<&[u8]> {
+        self.0.as_sent.as_ref().map(|text| text.expose_secret().as_bytes())
+    }
+}
+
+/// The blanks of Unicode (general category Zs).
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
 impl NewPassword {
     /// # Errors
     /// It is too short, too long or too common.
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
-        let password = Password::parse(text)?;
-        if text.len() < MIN_BYTES {
+        // No hash of before is of a new one.
+        let normal = Password::parse(text)?.0.normal;
+        let counts = normal.expose_secret();
+        if counts.len() < MIN_BYTES {
             return Err(InvalidPassword::TooShort);
         }
-        if COMMON.contains(text.to_lowercase().as_str()) {
+        if COMMON.contains(counts.to_lowercase().as_str()) {
             return Err(InvalidPassword::TooCommon);
         }
-        Ok(Self(password))
+        Ok(Self(Password(Forms { normal, as_sent: None })))
     }
 
     /// Makes one up: 120 random bits, in 20 characters.
     pub fn make_up() -> Self {
         let mut bytes = [0; 15];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
-        Self(Password(URL_SAFE_NO_PAD.encode(bytes).into()))
+        Self(Password(Forms { normal: URL_SAFE_NO_PAD.encode(bytes).into(), as_sent: None }))
     }
 
     /// To show it once to whoever asked to make it up.
     pub fn expose(&self) -> &str {
-        self.0.0.expose_secret()
+        self.0.0.normal.expose_secret()
     }
 }
 
@@ -112,6 +141,20 @@ impl<'de> Deserialize<'de> for NewPassword {
         let text = secret_text(deserializer)?;
         Self::parse(text.expose_secret()).map_err(de::Error::custom)
     }
+}
+
+/// As [`secret_text`], for a member that may be absent or null.
+///
+/// # Errors
+/// It is neither null nor text.
+pub(crate) fn optional_secret_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SecretString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Text(#[serde(deserialize_with = "secret_text")] SecretString);
+
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
 }
 
 /// Reads a secret from a body. A value of another type is refused without being quoted, as serde would do: a password
@@ -180,6 +223,23 @@ mod tests {
             let password = NewPassword::parse(text).expect(text);
             assert_eq!(password.expose(), text, "it is kept as it is");
         }
+    }
+
+    #[test]
+    fn the_same_letters_and_blanks_are_the_same_password() {
+        let exposed = |text: &str| NewPassword::parse(text).expect(text).expose().to_owned();
+        for (one, other) in [
+            ("caf\u{e9} au lait", "cafe\u{301} au lait"),
+            ("\u{fc}ber allen", "u\u{308}ber\u{a0}allen"),
+            ("two words", "two\u{3000}words"),
+            ("\u{1100}\u{1161} hangul", "\u{ac00} hangul"),
+        ] {
+            assert_eq!(exposed(one), exposed(other), "{one:?}");
+        }
+        for other in ["CAF\u{c9} au lait", "cafe au lait", " caf\u{e9} au lait", "caf\u{e9}\u{200d} au lait"] {
+            assert_ne!(exposed("caf\u{e9} au lait"), exposed(other), "{other:?}");
+        }
+        assert_eq!(exposed("\u{ff21}\u{fb01}\u{2460} as typed"), "\u{ff21}\u{fb01}\u{2460} as typed", "width stays");
     }
 
     #[test]

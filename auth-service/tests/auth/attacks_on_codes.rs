@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::{Application, Browser, REDIRECT_URI};
 use crate::harness::{App, PASSWORD, all, logged, on_both};
 
 on_both!(
     b1_and_b2_and_b3_only_the_registered_address_is_returned_to,
-    b4_only_a_native_application_may_choose_its_port,
+    b4_at_a_loopback_address_the_port_may_be_chosen_and_nothing_else,
     b5_an_address_that_is_missing_or_sent_twice_is_refused,
     b6_an_unknown_client_is_sent_nowhere,
     b7_another_response_type_is_told_to_the_client,
@@ -70,21 +70,25 @@ async fn b1_and_b2_and_b3_only_the_registered_address_is_returned_to(app: App) {
     }
 }
 
-async fn b4_only_a_native_application_may_choose_its_port(app: App) {
+async fn b4_at_a_loopback_address_the_port_may_be_chosen_and_nothing_else(app: App) {
     let mut browser = signed_in(&app).await;
-    let native = json!({"application_type": "native", "token_endpoint_auth_method": "none", "redirect_uris": ["http://127.0.0.1/cb"]});
-    let client = Application::register(&app, native).await;
-    let mut status = async |uri: &str| client.begin(&[("redirect_uri", uri)]).go(&app, &mut browser).await.status;
-    assert_eq!(status("http://127.0.0.1:51004/cb").await, 303);
-    for odd in [
-        "http://127.0.0.1:51004/other",
-        "http://127.0.0.1:51004/cb?q",
-        "http://localhost:51004/cb",
-        "http://[::1]:51004/cb",
-        "http://127.1:51004/cb",
-        "http://0.0.0.0:51004/cb",
-    ] {
-        assert_eq!(status(odd).await, 400, "{odd}");
+    for kind in [json!("native"), json!("web"), json!(null)] {
+        let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["http://127.0.0.1/cb"]});
+        let Value::Object(mut metadata) = metadata else { unreachable!() };
+        metadata.extend(kind.is_string().then(|| ("application_type".to_owned(), kind.clone())));
+        let client = Application::register(&app, metadata.into()).await;
+        let mut status = async |uri: &str| client.begin(&[("redirect_uri", uri)]).go(&app, &mut browser).await.status;
+        assert_eq!(status("http://127.0.0.1:51004/cb").await, 303, "{kind}");
+        for odd in [
+            "http://127.0.0.1:51004/other",
+            "http://127.0.0.1:51004/cb?q",
+            "http://localhost:51004/cb",
+            "http://[::1]:51004/cb",
+            "http://127.1:51004/cb",
+            "http://0.0.0.0:51004/cb",
+        ] {
+            assert_eq!(status(odd).await, 400, "{kind} {odd}");
+        }
     }
 }
 
@@ -200,15 +204,15 @@ async fn b12_only_s256_and_for_public_clients_always(app: App) {
 async fn b13_a_state_comes_back_byte_for_byte_and_splits_no_header(app: App) {
     let (mut browser, client) = (signed_in(&app).await, Application::first_party(&app).await);
     for state in
-        ["<script>alert(1)</script>", "a\r\nSet-Cookie: x=y", "\u{1f511} 密钥", "a+b%20c&d=e#f", &"s".repeat(2048)]
+        ["<script>alert(1)</script>", "a\r\nSet-Cookie: x=y", "\u{1f511} 密钥", "a+b%20c&d=e#f", &"s".repeat(4096)]
     {
         let back = client.begin(&[("state", state)]).go(&app, &mut browser).await;
         assert_eq!(back.query("state"), state);
         let set: Vec<_> = back.headers.get_all("set-cookie").iter().collect();
         assert!(!set.iter().any(|cookie| cookie.to_str().unwrap().starts_with("x=")), "{set:?}");
     }
-    let back = client.begin(&[("state", &"s".repeat(2049))]).go(&app, &mut browser).await;
-    assert_eq!(back.query("error"), "invalid_request");
+    let refused = client.begin(&[("state", &"s".repeat(4097))]).go(&app, &mut browser).await;
+    assert_eq!((refused.status, refused.code()), (400, "invalid_request"), "nothing is sent back without its state");
 }
 
 async fn b14_a_nonce_is_in_the_token_as_it_was_sent(app: App) {

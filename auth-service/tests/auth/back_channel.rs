@@ -28,6 +28,7 @@ on_both!(
     a_logout_token_is_signed_as_the_clients_id_tokens_are,
     a_client_without_an_address_is_told_nothing,
     c18_a_client_that_does_not_listen_is_told_again_and_at_last_waits_for_an_administrator with |config: &mut auth_service::Config| config.back_channel.attempts = 3,
+    c18_a_client_that_refuses_a_logout_token_is_not_told_again_and_waits_for_an_administrator,
     c18_a_slow_client_holds_up_neither_the_user_nor_another_client,
     hb6_slow_clients_that_registered_themselves_leave_room_for_those_of_administrators,
     a_redirection_is_not_followed with |config: &mut auth_service::Config| config.back_channel.attempts = 1,
@@ -305,6 +306,33 @@ async fn c18_a_client_that_does_not_listen_is_told_again_and_at_last_waits_for_a
     nothing_is_left(&app).await;
     assert_eq!(app.call(Method::POST, &path, &admin.access).await.status, 404, "it was delivered");
     assert_eq!(app.audit_of(person.id).await[&("retry_logout_delivery".to_owned(), "done".to_owned())], 1);
+}
+
+async fn c18_a_client_that_refuses_a_logout_token_is_not_told_again_and_waits_for_an_administrator(app: App) {
+    let admin = app.administrator().await;
+    let ears = Ears::open().await;
+    ears.answer(Manner::Status(400));
+    let client = application(&app, &ears).await;
+    let (mut browser, _) = signed_in(&app).await;
+    let tokens = client.tokens(&app, &mut browser).await;
+    end(&app, &tokens).await;
+    wait_for("the refusal", async || !deliveries(&app, &admin, "dead").await.is_empty()).await;
+    let refused = deliveries(&app, &admin, "dead").await.remove(0);
+    assert_eq!((&refused["last_error"], &refused["attempts"]), (&json!("status 400"), &json!(1)));
+    assert!(refused["dead_at"].is_string() && refused["next_at"].is_null());
+    assert!(deliveries(&app, &admin, "waiting").await.is_empty());
+    app.clock.advance(Duration::from_secs(120));
+    // Another client's word shows that what is due was looked for since.
+    let other = Ears::open().await;
+    let tokens = application(&app, &other).await.tokens(&app, &mut signed_in(&app).await.0).await;
+    end(&app, &tokens).await;
+    other.hears(1).await;
+    assert_eq!(ears.told().len(), 1, "it is left alone");
+    ears.answer(Manner::Status(200));
+    let path = format!("/admin/logout-deliveries/{}/retry", refused["id"].as_str().unwrap());
+    assert_eq!(app.call(Method::POST, &path, &admin.access).await.status, 200);
+    ears.hears(2).await;
+    nothing_is_left(&app).await;
 }
 
 async fn c18_a_slow_client_holds_up_neither_the_user_nor_another_client(app: App) {

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use reqwest::Method;
 use serde_json::json;
+use shared::clock::Clock;
 
 use crate::harness::{App, PASSWORD, Place};
 
@@ -113,6 +114,28 @@ fn what_a_strategy_lacks_and_what_it_cannot_do_is_refused_at_the_start() {
         auth_service::Config::read(&mut settings, None);
         let text = settings.finish().unwrap_err().to_string();
         assert!(text.contains(name) && text.contains(strategy) && !text.contains(ATTRIBUTE_KEY), "{text}");
+    }
+}
+
+#[test]
+fn an_issuer_with_a_path_is_refused_at_the_start_and_told_what_to_do() {
+    let refusal = |issuer: &str| {
+        let settings = Place::embedded().settings().into_iter().chain([("ISSUER".to_owned(), issuer.to_owned())]);
+        let mut settings = shared::config::Settings::from_pairs(settings);
+        auth_service::Config::read(&mut settings, Some(Place::embedded_stores(&Clock::default())));
+        settings.finish().err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for (issuer, example) in [
+        ("https://shop.example/sso", "https://auth.shop.example"),
+        ("https://shop.example:8443/sso/", "https://auth.shop.example:8443"),
+        ("http://10.0.0.1/a/b", "http://auth.example.com"),
+    ] {
+        let text = refusal(issuer);
+        assert!(text.contains(&format!("ISSUER: {issuer} has a path")) && text.contains(example), "{text}");
+        assert!(text.contains("1 mistake"), "{text}");
+    }
+    for good in ["https://auth.shop.example", "https://auth.shop.example/", "http://localhost:8081"] {
+        assert_eq!(refusal(good), "", "{good}");
     }
 }
 

@@ -16,6 +16,7 @@ on_both!(
     a_client_that_registered_so_must_prove_its_key,
     a_public_clients_refresh_token_needs_the_same_key,
     a_code_that_names_a_key_needs_that_key,
+    a_client_whose_clock_is_wrong_gets_a_nonce_and_its_tokens,
 );
 
 /// Somebody's key.
@@ -36,7 +37,12 @@ impl Holder {
     }
 
     /// A proof for a request at this service, by its public address.
-    fn proof(&self, app: &App, method: &str, path: &str, token: Option<&str>) -> String {
+    pub(crate) fn proof(&self, app: &App, method: &str, path: &str, token: Option<&str>) -> String {
+        self.proof_with(app, method, path, token, json!({}))
+    }
+
+    /// The same with other claims.
+    fn proof_with(&self, app: &App, method: &str, path: &str, token: Option<&str>, changes: Value) -> String {
         let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": self.jwk()});
         let mut claims = json!({
             "jti": uuid::Uuid::new_v4(),
@@ -47,6 +53,7 @@ impl Holder {
         if let Some(token) = token {
             claims["ath"] = json!(URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())));
         }
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&header), part(&claims));
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.0.sign(message.as_bytes())))
@@ -166,4 +173,43 @@ async fn a_code_that_names_a_key_needs_that_key(app: App) {
     assert_eq!((own.status, &own.body["token_type"]), (200, &json!("DPoP")), "a thief's tries used nothing up");
     let odd = client.begin(&[("dpop_jkt", "short")]);
     assert_eq!(odd.go(&app, &mut Browser::default()).await.query("error"), "invalid_request");
+}
+
+async fn a_client_whose_clock_is_wrong_gets_a_nonce_and_its_tokens(app: App) {
+    let (client, holder) = (Application::first_party(&app).await, Holder::new());
+    let code = code(&app, &client, &[]).await;
+    let wrong = app.clock.now().seconds() - 7_200;
+    let proof = |nonce: &str, method: &str, path: &str, token: Option<&str>| {
+        let claims = if nonce.is_empty() { json!({"iat": wrong}) } else { json!({"iat": wrong, "nonce": nonce}) };
+        holder.proof_with(&app, method, path, token, claims)
+    };
+    let for_token = |nonce: &str| proof(nonce, "POST", "/oauth2/token", None);
+    let mut nonce = String::new();
+    for odd in ["", "made-up"] {
+        let asked = exchange(&app, &client, &code, Some(&for_token(odd))).await;
+        assert_eq!((asked.status, asked.error()), (400, "use_dpop_nonce"), "{}", asked.text);
+        nonce = asked.headers["dpop-nonce"].to_str().unwrap().to_owned();
+    }
+    let proven = for_token(&nonce);
+    let tokens = exchange(&app, &client, &code, Some(&proven)).await;
+    assert_eq!((tokens.status, &tokens.body["token_type"]), (200, &json!("DPoP")), "{}", tokens.text);
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.body["refresh_token"].as_str().unwrap())];
+    assert_eq!(ask(&app, &client, &refresh, Some(&proven)).await.error(), "invalid_dpop_proof", "it was used");
+    assert_eq!(
+        ask(&app, &client, &refresh, Some(&for_token(&nonce))).await.status,
+        200,
+        "the nonce goes on for a minute"
+    );
+    let token = tokens.body["access_token"].as_str().unwrap();
+    let userinfo = async |nonce: &str| {
+        let proof = proof(nonce, "GET", "/oauth2/userinfo", Some(token));
+        let request = app.request(Method::GET, "/oauth2/userinfo").header("authorization", format!("DPoP {token}"));
+        request.header("dpop", proof).send().await.unwrap()
+    };
+    let asked = userinfo("").await;
+    assert_eq!(asked.status(), 401);
+    let challenge = asked.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("DPoP error=\"use_dpop_nonce\""), "{challenge}");
+    let nonce = asked.headers()["dpop-nonce"].to_str().unwrap();
+    assert_eq!(userinfo(nonce).await.status(), 200);
 }

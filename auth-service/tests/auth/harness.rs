@@ -96,12 +96,16 @@ impl Place {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    pub(crate) fn config(&self, clock: &Clock) -> Config {
-        let mut settings = Settings::from_pairs(self.settings());
-        let embedded = self.redis_url.is_none().then(|| EmbeddedStores {
+    pub(crate) fn embedded_stores(clock: &Clock) -> EmbeddedStores {
+        EmbeddedStores {
             sessions: Arc::new(MemorySessionStore::new(clock.clone(), Duration::from_secs(300))),
             key_values: Some(Arc::new(MemoryKeyValueStore::new(clock.clone()))),
-        });
+        }
+    }
+
+    pub(crate) fn config(&self, clock: &Clock) -> Config {
+        let mut settings = Settings::from_pairs(self.settings());
+        let embedded = self.redis_url.is_none().then(|| Self::embedded_stores(clock));
         let mut config = Config::read(&mut settings, embedded);
         settings.finish().unwrap();
         config.clock = clock.clone();

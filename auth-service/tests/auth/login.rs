@@ -29,6 +29,7 @@ on_both! {
         config.hash_threads = 1;
     },
     an_old_hash_is_renewed_at_the_login,
+    a_hash_of_a_password_as_it_was_sent_is_good_once_and_renewed,
     the_oldest_session_makes_room with |config| config.sessions.limit.max = 3,
     c21_a_hundred_logins_at_once_keep_to_the_limit with |config| config.sessions.limit.max = 3,
     a_full_account_may_refuse_another_session with |config| {
@@ -231,6 +232,23 @@ async fn an_old_hash_is_renewed_at_the_login(app: App) {
     let verified = app.service.hasher.verify(Password::parse(PASSWORD).unwrap(), Some(&renewed.password_hash)).await;
     assert_eq!(verified.unwrap(), auth_service::password::Verified::Right);
     assert_eq!(app.log_in(&somebody.email, PASSWORD).await.status, 200);
+}
+
+async fn a_hash_of_a_password_as_it_was_sent_is_good_once_and_renewed(app: App) {
+    use auth_service::password::Verified;
+    let (decomposed, composed) = ("cafe\u{301} au lait", "caf\u{e9} au lait");
+    let somebody = app.somebody().await;
+    let user = app.service.users.by_id(somebody.id).await.unwrap().unwrap();
+    users::renew_hash(&app.service.database, user.id, &user.password_hash, &old_hash(decomposed)).await.unwrap();
+    assert_eq!(app.log_in(&somebody.email, composed).await.status, 401, "nobody knows that it was this one");
+    assert_eq!(app.log_in(&somebody.email, decomposed).await.status, 200);
+    let renewed = app.service.users.by_id(somebody.id).await.unwrap().unwrap().password_hash;
+    let verify =
+        async |text: &str| app.service.hasher.verify(Password::parse(text).unwrap(), Some(&renewed)).await.unwrap();
+    assert_eq!([verify(decomposed).await, verify(composed).await], [Verified::Right; 2]);
+    for password in [composed, decomposed, "cafe\u{301}\u{a0}au lait"] {
+        assert_eq!(app.log_in(&somebody.email, password).await.status, 200, "{password:?}");
+    }
 }
 
 fn old_hash(password: &str) -> String {

@@ -78,7 +78,7 @@ async fn what_only_the_database_knows_is_said_of_a_token(app: App) {
         assert_eq!(app.refresh(&ada.refresh).await.status, 401, "{why}");
         for token in [&*ada.access, acting] {
             assert_eq!(introspect(&app, &orders, token).await, json!({"active": false}), "{why}");
-            assert_eq!(exchange(&app, &orders, token, "cart").await.error(), "invalid_grant", "{why}");
+            assert_eq!(exchange(&app, &orders, token, "cart").await.error(), "invalid_request", "{why}");
         }
     }
     // One token alone, which its client gives back.
@@ -133,7 +133,7 @@ async fn a_token_ends_with_the_client_that_it_was_issued_to(app: App) {
         for token in [&*own, acting] {
             assert_eq!(introspect(&app, &cart, token).await, json!({"active": false}), "{is_deleted}");
         }
-        assert_eq!(exchange(&app, &cart, acting, "orders").await.error(), "invalid_grant", "{is_deleted}");
+        assert_eq!(exchange(&app, &cart, acting, "orders").await.error(), "invalid_request", "{is_deleted}");
         assert_eq!(
             introspect(&app, &cart, &ada.access).await["active"],
             true,

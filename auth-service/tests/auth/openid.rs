@@ -24,7 +24,8 @@ on_both!(
     a_token_is_for_the_services_of_its_scope,
     a_request_without_a_person_is_told_what_is_missing,
     a_sign_in_waits_in_the_browser_that_began_it,
-    a_pushed_request_is_good_once_for_its_client,
+    a_pushed_request_is_good_until_it_is_answered_for_its_client_alone,
+    a_pushed_request_that_was_opened_twice_is_answered_once,
     b23_what_one_person_has_allowed_counts_for_nobody_else_in_the_same_browser,
     c10_a_client_gives_its_tokens_back,
     c11_a_token_is_active_to_those_that_it_concerns,
@@ -328,21 +329,52 @@ async fn a_sign_in_waits_in_the_browser_that_began_it(app: App) {
     assert_eq!(browser.get(&app, &resume).await.code(), "flow_over", "it is answered once");
 }
 
-async fn a_pushed_request_is_good_once_for_its_client(app: App) {
+async fn a_pushed_request_is_good_until_it_is_answered_for_its_client_alone(app: App) {
     let (mut browser, _) = signed_in(&app).await;
     let (client, other) = (Application::first_party(&app).await, Application::first_party(&app).await);
     let begun = client.begin(&[]);
-    let push = app.request(Method::POST, "/oauth2/par").basic_auth(&client.id, Some(&client.secret));
-    let pushed = app.send(push.form(&begun.parameters)).await;
-    assert_eq!(pushed.status, 201, "{}", pushed.text);
-    let uri = pushed.body["request_uri"].as_str().unwrap().replace(':', "%3A");
-    let path = |id: &str| format!("/oauth2/authorize?client_id={id}&request_uri={uri}");
-    assert_eq!(browser.get(&app, &path(&other.id)).await.status, 400, "it is another client's");
-    let code = browser.get(&app, &path(&client.id)).await.query("code");
+    let path = async |id: &str| {
+        let push = app.request(Method::POST, "/oauth2/par").basic_auth(&client.id, Some(&client.secret));
+        let pushed = app.send(push.form(&begun.parameters)).await;
+        assert_eq!(pushed.status, 201, "{}", pushed.text);
+        let uri = pushed.body["request_uri"].as_str().unwrap().replace(':', "%3A");
+        format!("/oauth2/authorize?client_id={id}&request_uri={uri}")
+    };
+    assert_eq!(browser.get(&app, &path(&other.id).await).await.status, 400, "it is another client's");
+    let own = path(&client.id).await;
+    // A stranger who looks at the address, and a page that is loaded again, use nothing up.
+    for _ in 0..2 {
+        assert_eq!(Browser::default().get(&app, &own).await.location().path(), "/sign-in");
+    }
+    let code = browser.get(&app, &own).await.query("code");
     assert_eq!(client.exchange(&app, &code, &begun.verifier).await.status, 200);
-    assert_eq!(browser.get(&app, &path(&client.id)).await.status, 400, "it was used");
+    assert_eq!(browser.get(&app, &own).await.status, 400, "it was answered");
+    let late = path(&client.id).await;
+    app.clock.advance(Duration::from_secs(61));
+    assert_eq!(browser.get(&app, &late).await.status, 400, "it is over");
     let stranger = app.request(Method::POST, "/oauth2/par").basic_auth(&client.id, Some("wrong"));
     assert_eq!(app.send(stranger.form(&begun.parameters)).await.error(), "invalid_client");
+}
+
+async fn a_pushed_request_that_was_opened_twice_is_answered_once(app: App) {
+    let person = app.somebody().await;
+    let client = Application::register(&app, json!({"first_party": false})).await;
+    for (decision, error) in [("allow", ""), ("refuse", "access_denied")] {
+        let push = app.request(Method::POST, "/oauth2/par").basic_auth(&client.id, Some(&client.secret));
+        let pushed = app.send(push.form(&client.begin(&[("prompt", "consent")]).parameters)).await;
+        let uri = pushed.body["request_uri"].as_str().unwrap().replace(':', "%3A");
+        let path = format!("/oauth2/authorize?client_id={}&request_uri={uri}", client.id);
+        let mut browser = Browser::default();
+        browser.sign_in(&app, &person, PASSWORD).await;
+        let (one, two) = (browser.get(&app, &path).await, browser.get(&app, &path).await);
+        let decided = browser.submit(&app, &one, &[("decision", decision)]).await;
+        let answered = browser.follow(&app, &decided).await;
+        assert_eq!((answered.query("error").as_str(), answered.query("code").is_empty()), (error, !error.is_empty()));
+        let decided = browser.submit(&app, &two, &[("decision", "allow")]).await;
+        let second = browser.follow(&app, &decided).await;
+        assert_eq!((second.status, second.code()), (400, "flow_over"), "{decision}");
+        assert_eq!(browser.get(&app, &path).await.status, 400);
+    }
 }
 
 async fn c10_a_client_gives_its_tokens_back(app: App) {

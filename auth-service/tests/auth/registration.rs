@@ -12,6 +12,8 @@ on_both! {
     of_fifty_that_register_one_address_at_once_one_does,
     a_bad_password_is_refused_before_it_is_hashed,
     every_character_of_a_password_counts,
+    a_password_is_the_same_however_a_keyboard_writes_its_letters,
+    what_is_copied_with_blanks_around_it_is_taken_as_on_the_pages,
     a_name_that_would_deceive_is_refused,
     no_injection_is_more_than_text,
     hl9_nobody_registers_an_address_that_could_be_taken_for_another,
@@ -53,14 +55,26 @@ async fn privileges_cannot_be_registered(app: App) {
 async fn an_address_has_one_account_in_all_its_spellings(app: App) {
     let register = |email: &str| app.post("/auth/register", json!({"email": email, "password": PASSWORD}));
     assert_eq!(register("ju\u{308}rgen@b\u{fc}cher.example").await.status, 201);
-    for other in ["J\u{fc}rgen@B\u{fc}cher.example", "j\u{fc}rgen@xn--bcher-kva.example"] {
+    for other in [
+        "J\u{fc}rgen@B\u{fc}cher.example",
+        "j\u{fc}rgen@xn--bcher-kva.example",
+        " j\u{fc}rgen@b\u{fc}cher.example",
+        "j\u{fc}rgen@b\u{fc}cher.example\r\n",
+    ] {
         let answer = register(other).await;
         assert_eq!((answer.status, answer.code(), answer.pointer()), (409, "email_taken", "/email"));
     }
     let long = format!("{}@example.com", "a".repeat(320));
-    for refused in
-        [" a@example.com", "a@example.com ", "a@example.com\r\nBcc: b@example.com", "\"a\"@example.com", "a", "", &long]
-    {
+    for refused in [
+        "a @example.com",
+        "a@ example.com",
+        "a@example.com\r\nBcc: b@example.com",
+        "\"a\"@example.com",
+        "a",
+        "",
+        " ",
+        &long,
+    ] {
         let answer = register(refused).await;
         assert_eq!((answer.status, answer.pointer()), (422, "/email"), "{refused:?}: {}", answer.text);
     }
@@ -126,21 +140,57 @@ async fn every_character_of_a_password_counts(app: App) {
     }
 }
 
+async fn a_password_is_the_same_however_a_keyboard_writes_its_letters(app: App) {
+    let (decomposed, composed) = ("cafe\u{301} au lait", "caf\u{e9} au lait");
+    for (number, (registered, other)) in [(decomposed, composed), (composed, decomposed)].into_iter().enumerate() {
+        let email = format!("letters{number}@example.com");
+        let answer = app.post("/auth/register", json!({"email": email, "password": registered})).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        for password in [registered, other, "cafe\u{301}\u{a0}au\u{3000}lait"] {
+            assert_eq!(app.log_in(&email, password).await.status, 200, "{password:?}");
+        }
+        for wrong in ["cafe au lait", "CAF\u{c9} au lait", "caf\u{e9} au lait "] {
+            assert_eq!(app.log_in(&email, wrong).await.status, 401, "{wrong:?}");
+        }
+    }
+}
+
+async fn what_is_copied_with_blanks_around_it_is_taken_as_on_the_pages(app: App) {
+    let body = json!({"email": "\tcopied@example.com ", "password": PASSWORD, "display_name": " Ada "});
+    let answer = app.post("/auth/register", body).await;
+    assert_eq!((answer.status, &answer.body["email"]), (201, &json!("copied@example.com")), "{}", answer.text);
+    assert_eq!(answer.body["display_name"], "Ada");
+    let login = app.post("/auth/login", json!({"email": " copied@example.com", "password": PASSWORD})).await;
+    assert_eq!(login.status, 200, "{}", login.text);
+    assert_eq!(
+        app.log_in("copied@example.com", &format!(" {PASSWORD}")).await.status,
+        401,
+        "a password is not trimmed"
+    );
+}
+
 /// D10
 async fn a_name_that_would_deceive_is_refused(app: App) {
     let register = |email: String, name: &str| {
         app.post("/auth/register", json!({"email": email, "password": PASSWORD, "display_name": name}))
     };
     let huge = "x".repeat(60_000);
-    for (number, name) in ["", "   ", "a\u{0}b", "a\r\nb", "\u{1b}[31mred", "\u{202e}gpj.exe", "a\u{200b}b", &huge]
-        .into_iter()
-        .enumerate()
+    for (number, name) in
+        ["", "   ", "a\u{0}b", "a\r\nb", "\u{1b}[31mred", "\u{202e}gpj.exe", "a\u{200b}b", "a\u{200d}b", &huge]
+            .into_iter()
+            .enumerate()
     {
         let answer = register(format!("name{number}@example.com"), name).await;
         assert_eq!((answer.status, answer.pointer()), (422, "/display_name"), "{}", answer.text);
     }
-    for (number, name) in
-        ["<script>alert(1)</script>", "{{7*7}}", "Ren\u{e9}e \u{5c71}\u{7530}"].into_iter().enumerate()
+    for (number, name) in [
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "Ren\u{e9}e \u{5c71}\u{7530}",
+        "\u{645}\u{62d}\u{645}\u{62f}\u{200c}\u{646}\u{698}\u{627}\u{62f}",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let answer = register(format!("fine{number}@example.com"), name).await;
         assert_eq!(answer.body["display_name"], name, "it is kept as text: {}", answer.text);

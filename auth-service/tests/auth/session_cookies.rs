@@ -88,7 +88,7 @@ impl<'a> Browser<'a> {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.app.request(method, path).header("cookie", &self.cookie)
+        self.app.request(method, path).header("cookie", e2e::among_others(&self.cookie))
     }
 
     async fn status(&self, method: Method, path: &str) -> u16 {

@@ -14,6 +14,7 @@ on_both! {
     c19_another_users_session_is_not_found,
     a_logout_ends_this_session_only,
     a_logout_needs_no_living_access_token,
+    a_logout_by_an_access_token_may_have_an_empty_body,
     a_logout_everywhere_ends_all,
     without_a_token_nothing_is_answered,
     c12_an_id_is_never_used_again,
@@ -118,8 +119,22 @@ async fn a_logout_needs_no_living_access_token(app: App) {
     assert_eq!(app.post("/auth/logout", body).await.status, 204, "a second time is no error");
     let empty = app.request(Method::POST, "/auth/logout").header("Content-Length", "0");
     assert_eq!(app.send(empty).await.status, 401);
-    assert_eq!(app.post("/auth/logout", json!({})).await.status, 422);
-    assert_eq!(app.post("/auth/logout", json!(null)).await.status, 401, "nothing is nobody");
+    for nothing in [json!({}), json!(null), json!({"refresh_token": null})] {
+        assert_eq!(app.post("/auth/logout", nothing).await.status, 401, "nothing is nobody");
+    }
+    for odd in [json!({"refresh_token": 1}), json!({"token": "x"}), json!("x")] {
+        assert_eq!(app.post("/auth/logout", odd).await.status, 422);
+    }
+}
+
+async fn a_logout_by_an_access_token_may_have_an_empty_body(app: App) {
+    for body in [json!({}), json!(null), json!({"refresh_token": null})] {
+        let somebody = app.somebody().await;
+        let request = app.request(Method::POST, "/auth/logout").bearer_auth(&somebody.access).json(&body);
+        assert_eq!(app.send(request).await.status, 204, "{body}");
+        app.is_refused(&somebody.access).await;
+        assert_eq!(app.refresh(&somebody.refresh).await.status, 401);
+    }
 }
 
 async fn a_logout_everywhere_ends_all(app: App) {

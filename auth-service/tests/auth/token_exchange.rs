@@ -65,7 +65,9 @@ async fn a_service_acts_for_a_user_towards_another_service_alone(app: App) {
         ("subject_token_type", "urn:ietf:params:oauth:token-type:refresh_token", "invalid_request"),
         ("requested_token_type", "urn:ietf:params:oauth:token-type:id_token", "invalid_request"),
         ("actor_token", "x", "invalid_request"),
-        ("subject_token", &ada.refresh, "invalid_grant"),
+        ("subject_token", &ada.refresh, "invalid_request"),
+        ("subject_token", "x.y.z", "invalid_request"),
+        ("subject_token_type", "", "invalid_request"),
         ("scope", "admin", "invalid_scope"),
     ] {
         let mut form =
@@ -87,14 +89,14 @@ async fn the_new_token_ends_with_the_session_and_no_later_than_the_users(app: Ap
     assert_eq!(app.call(Method::POST, "/auth/logout", &ada.access).await.status, 204);
     app.is_refused(&acting).await;
     let refused = act(&app, &orders, &ada.access, "cart").await;
-    assert_eq!((refused.status, refused.error()), (400, "invalid_grant"));
+    assert_eq!((refused.status, refused.error()), (400, "invalid_request"));
 }
 
 async fn only_whoever_was_called_may_act(app: App) {
     let ada = app.somebody().await;
     let stranger = service(&app, "wish-service", json!({})).await;
     let refused = act(&app, &stranger, &ada.access, "cart").await;
-    assert_eq!((refused.status, refused.error()), (400, "invalid_grant"), "the token is not for it");
+    assert_eq!((refused.status, refused.error()), (400, "invalid_request"), "the token is not for it");
     let unregistered =
         service(&app, "order-service", json!({"grant_types": ["authorization_code"], "token_exchange_scope": ""}))
             .await;

@@ -276,6 +276,41 @@ async fn a_request_whose_code_could_not_be_written_is_answered_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pushed_request_whose_answer_failed_is_opened_again_and_answered_once() {
+    let (app, values) = on_a_forgetful_memory().await;
+    let ((mut browser, person), client) = (signed_in(&app).await, Application::first_party(&app).await);
+    let path = async |changes: &[(&str, &str)]| {
+        let push = app.request(Method::POST, "/oauth2/par").basic_auth(&client.id, Some(&client.secret));
+        let pushed = app.send(push.form(&client.begin(changes).parameters)).await;
+        let uri = pushed.body["request_uri"].as_str().unwrap().replace(':', "%3A");
+        format!("/oauth2/authorize?client_id={}&request_uri={uri}", client.id)
+    };
+    let go = async |browser: &Browser, path: &str| -> Answer {
+        let cookies: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        app.send_whatever(app.request(Method::GET, path).header("cookie", cookies.join("; "))).await
+    };
+    let at_once = path(&[]).await;
+    for (verb, purpose) in [("put", "code"), ("claim", "answered_pushed_request")] {
+        values.is_away(verb, purpose);
+        assert_eq!(go(&browser, &at_once).await.status, 503, "{verb} {purpose}");
+    }
+    values.is_away("", "");
+    assert!(!go(&browser, &at_once).await.query("code").is_empty());
+    assert_eq!(go(&browser, &at_once).await.status, 400, "it was answered");
+    let asked = browser.get(&app, &path(&[("prompt", "select_account")]).await).await;
+    let chosen = browser.submit(&app, &asked, &[("account", &person.id.to_string())]).await;
+    let back = chosen.location()[url::Position::BeforePath..].to_owned();
+    for (verb, purpose) in [("put", "code"), ("claim", "answered_pushed_request"), ("claim", "answered_authorization")]
+    {
+        values.is_away(verb, purpose);
+        assert_eq!(go(&browser, &back).await.status, 503, "{verb} {purpose}");
+    }
+    values.is_away("", "");
+    assert!(!go(&browser, &back).await.query("code").is_empty());
+    assert_eq!(go(&browser, &back).await.code(), "flow_over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_persons_answer_to_a_device_that_was_lost_is_given_again() {
     let (app, values) = on_a_forgetful_memory().await;
     let ((mut browser, _), (client, device)) = (signed_in(&app).await, begin_device(&app).await);

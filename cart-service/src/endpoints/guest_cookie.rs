@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header::{COOKIE, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::request::cookies_named;
 
 use crate::storage::carts::GuestSecretHash;
-
-/// How many cookies of the name are tried: a parent domain may have added some.
-const TRIED: usize = 8;
 
 /// 256 random bits. No `Debug`: it never prints.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,10 +62,8 @@ impl GuestCookie {
     }
 
     pub(super) fn presented(&self, headers: &HeaderMap) -> Presented {
-        let pairs = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-        let named = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == self.name());
-        let values: Vec<&str> = named.map(|(_, value)| value).collect();
-        let secrets = values.iter().take(TRIED).filter_map(|value| GuestSecret::from_text(value)).collect();
+        let values: Vec<&str> = cookies_named(headers, self.name()).collect();
+        let secrets = values.iter().filter_map(|value| GuestSecret::from_text(value)).collect();
         Presented { any: !values.is_empty(), secrets }
     }
 
@@ -95,7 +91,7 @@ impl GuestCookie {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{COOKIE, HeaderValue};
 
     use super::*;
 
@@ -130,7 +126,7 @@ mod tests {
         assert!(!presented(&["__Host-guest_cart=x; other=1"]).any);
         assert!(presented(&["guest_cart=x"]).any);
         let many = vec!["guest_cart=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"; 500].join("; ");
-        assert_eq!(presented(&[&many]).secrets.len(), TRIED);
+        assert_eq!(presented(&[&many]).secrets.len(), 8);
     }
 
     #[test]

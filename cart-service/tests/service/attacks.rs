@@ -204,8 +204,8 @@ async fn nothing_but_the_service_is_served(shop: Shop) {
         shop.guest().get(path).await.refused(404, "not_found");
     }
     for (method, path, allow) in [
-        (Method::POST, "/products", "GET"),
-        (Method::TRACE, "/cart", "GET, DELETE"),
+        (Method::POST, "/products", "GET, HEAD"),
+        (Method::TRACE, "/cart", "GET, HEAD, DELETE"),
         (Method::PATCH, "/cart/items", "POST"),
         (Method::GET, "/checkouts", "POST"),
     ] {

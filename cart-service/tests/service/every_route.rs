@@ -1,10 +1,11 @@
-//! What is tried on every route of this service that changes something.
+//! What is tried on every route of this service.
 
 use std::path::Path;
 use std::time::Duration;
 
 use e2e::routes::{self, Route};
 use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName};
 use shared::authentication::SessionCookie;
 use shared::session::{Created, LimitPolicy, NewSession, SessionLimit, SessionStore as _, UserId};
 
@@ -20,6 +21,36 @@ fn all_routes(shop: &Shop) -> Vec<Route> {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
+}
+
+fn all_that_show_something(shop: &Shop) -> Vec<Route> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (pages, sign_in) = (own.join("src/endpoints/pages"), own.join("../shared/src/relying_party/endpoints"));
+    let routes = routes::that_show_something(&shop.documents, &[&pages, &sign_in]);
+    for known in ["/cart", "/products", "/basket", "/login", "/callback"] {
+        assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
+    }
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_answers_as_get_does_on_every_route() {
+    let shop = Shop::on_sqlite().await;
+    let routes = all_that_show_something(&shop);
+    let claims = shop.claims(UserId::random());
+    let bearer = format!("Bearer {}", shop.issuer.sign(&claims));
+    for (name, value) in [("accept", "text/html"), ("authorization", &bearer)] {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+        let statuses = routes::assert_head_answers_as_get(shop.base(), &routes, &headers).await;
+        assert!(statuses.values().any(|status| *status == 200) && statuses.values().any(|status| *status > 400));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_of_other_origins_may_read_nothing() {
+    let shop = Shop::on_sqlite().await;
+    let routes = [all_routes(&shop), all_that_show_something(&shop)].concat();
+    routes::assert_open_to_other_origins(shop.base(), &routes, &[]).await;
 }
 
 /// The cookie of a login.

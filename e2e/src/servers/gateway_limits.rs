@@ -205,6 +205,29 @@ fn ht2_a_body_is_as_large_as_its_endpoint_needs() {
 }
 
 #[test]
+fn a_script_of_another_origin_may_read_a_refusal_of_the_gateways_where_it_may_ask() {
+    let Some(tried) = Tried::with(&[TRUSTED]) else { return };
+    let opened = |answer: &Answer| answer.head.contains("\r\naccess-control-allow-origin: *\r\n");
+    for request in ["OPTIONS /oauth2/token", "POST /oauth2/token", "GET /.well-known/jwks.json?a=b", "POST /oauth2/par"]
+    {
+        let answer = tried.send("auth", "192.0.2.1", request, "");
+        assert!(answer.status == 502 && opened(&answer), "{request}: {}", answer.head);
+        assert!(answer.head.contains("access-control-expose-headers: dpop-nonce, retry-after"), "{}", answer.head);
+    }
+    let large = tried.send("auth", "192.0.2.1", "POST /oauth2/par", &"a".repeat(16_385));
+    assert!(large.status == 413 && opened(&large), "{}", large.head);
+    for (host, request) in [
+        ("auth", "POST /auth/login"),
+        ("auth", "POST /oauth2/introspect"),
+        ("auth", "GET /sign-in"),
+        ("cart", "GET /oauth2/token"),
+    ] {
+        let answer = tried.send(host, "192.0.2.1", request, "");
+        assert!(answer.status == 502 && !answer.head.contains("access-control"), "{host} {request}: {}", answer.head);
+    }
+}
+
+#[test]
 fn a_limit_that_makes_no_sense_is_refused_by_name() {
     let Some(()) = gateway_for_test() else { return };
     for (name, value) in [

@@ -11,7 +11,7 @@ use crate::plan::{Fault, Store};
 use crate::proxy::Proxy;
 
 /// What a run sets: no throttle but the faults, and no second sign-in before a payment.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("LOGIN_ATTEMPTS_PER_ACCOUNT", "1000000"),
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "1000000"),
     ("REGISTRATIONS_PER_ADDRESS", "1000000"),

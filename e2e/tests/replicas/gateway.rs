@@ -22,6 +22,25 @@ async fn the_gateway_spreads_requests_over_the_replicas() {
 }
 
 #[tokio::test]
+async fn a_state_of_4_kb_reaches_the_sign_in_page_through_the_gateway() {
+    let Some(mut world) = World::replicated(&[]).await else { return };
+    world.platform.enter_by(Entrance::Gateway);
+    let nobody = world.platform.person();
+    let begun = nobody.get(&nobody.url(Service::Cart, "/login")).await;
+    let begun = expect(303, begun);
+    let (address, query) = begun.header("location").split_once('?').expect("an authorization request");
+    // The same request with a state that a client of another make has.
+    let others = query.split('&').filter(|pair| !pair.starts_with("state="));
+    let query: Vec<&str> = others.collect();
+    let request = format!("{address}?{}&state={}", query.join("&"), "s".repeat(4_096));
+    let waits = expect(303, nobody.get(&request).await);
+    let page = waits.header("location").to_owned();
+    assert!(page.starts_with("/sign-in?flow=") && page.len() < 8 * 1024, "{} bytes", page.len());
+    expect(200, nobody.get(&nobody.url(Service::Auth, &page)).await);
+    world.finish();
+}
+
+#[tokio::test]
 async fn without_any_replica_the_gateway_says_so_in_the_services_words_and_all_recovers() {
     let Some(mut world) = World::replicated(&[]).await else { return };
     world.platform.enter_by(Entrance::Gateway);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", try_from = "String")]
 pub struct Line<const MIN: usize, const MAX: usize>(String);
 
-/// At most `MAX` characters in any number of lines.
+/// At most `MAX` characters in any number of lines, without the blanks around them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Paragraph<const MAX: usize>(String);
@@ -45,7 +45,8 @@ impl<const MAX: usize> TryFrom<String> for Paragraph<MAX> {
         if text.chars().any(|c| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r')) {
             return Err("expected text without control characters".to_owned());
         }
-        Ok(Self(text))
+        // As on the checkout's page.
+        Ok(Self(text.trim().to_owned()))
     }
 }
 

@@ -65,7 +65,7 @@ impl Browser {
         let cookies =
             self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
         let request = request.header("Accept", "text/html,*/*;q=0.8").header("Accept-Language", self.language);
-        let response = request.header("Cookie", cookies.join("; ")).send().await.unwrap();
+        let response = request.header("Cookie", e2e::among_others(&cookies.join("; "))).send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         for cookie in headers.get_all(SET_COOKIE) {
             let cookie = cookie.to_str().unwrap();

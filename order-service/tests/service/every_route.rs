@@ -1,9 +1,10 @@
-//! What is tried on every route of this service that changes something.
+//! What is tried on every route of this service.
 
 use std::path::Path;
 use std::time::Duration;
 
 use e2e::routes::{self, Route};
+use reqwest::header::{HeaderMap, HeaderName};
 use shared::authentication::SessionCookie;
 use shared::session::{Created, LimitPolicy, NewSession, SessionLimit, SessionStore as _, UserId};
 
@@ -19,6 +20,35 @@ fn all_routes(world: &World) -> Vec<Route> {
         assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
     }
     routes
+}
+
+fn all_that_show_something(world: &World) -> Vec<Route> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (pages, sign_in) = (own.join("src/endpoints/pages"), own.join("../shared/src/relying_party/endpoints"));
+    let routes = routes::that_show_something(&world.documents, &[&pages, &sign_in]);
+    for known in ["/orders", "/checkout", "/login", "/callback"] {
+        assert!(routes.iter().any(|route| route.path == known), "{known} is missing");
+    }
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_answers_as_get_does_on_every_route() {
+    let world = World::on_sqlite().await;
+    let routes = all_that_show_something(&world);
+    let bearer = format!("Bearer {}", world.person().await.token_for(&["order-service"]));
+    for (name, value) in [("accept", "text/html"), ("authorization", &bearer)] {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+        let statuses = routes::assert_head_answers_as_get(&world.base, &routes, &headers).await;
+        assert!(statuses.values().any(|status| *status == 200) && statuses.values().any(|status| *status > 400));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_of_other_origins_may_read_nothing() {
+    let world = World::on_sqlite().await;
+    let routes = [all_routes(&world), all_that_show_something(&world)].concat();
+    routes::assert_open_to_other_origins(&world.base, &routes, &[]).await;
 }
 
 /// The cookie of a login.

@@ -58,7 +58,7 @@ async fn orders_go_on_with_the_users_own_token_while_none_is_given(world: World)
 
 async fn a_token_that_the_auth_service_refuses_places_nothing(world: World) {
     let (ada, lamp) = world.shopper(1, 5).await;
-    world.issuer.answer_exchanges(Exchange::Refused("invalid_grant"));
+    world.issuer.answer_exchanges(Exchange::Refused("invalid_request"));
     ada.place("k").await.refused(401, "invalid_token");
     assert_eq!((world.cart.calls(Call::CheckOut), world.cart.stock(lamp)), (0, 5));
     world.issuer.answer_exchanges(Exchange::Given);

@@ -29,7 +29,7 @@ async fn an_order_is_what_was_in_the_cart(world: World) {
     let (ada, lamp) = world.shopper(3, 10).await;
     let address =
         json!({"name": "Ada", "line1": "1 Main St", "postal_code": "10115", "city": "Berlin", "country": "DE"});
-    let body = json!({"note": "ring twice", "shipping_address": address});
+    let body = json!({"note": " ring twice\n", "shipping_address": address});
     let answer = ada.place_with("k", Some(body)).await;
     let location = answer.headers["location"].to_str().unwrap().to_owned();
     let order = answer.expect(201);

@@ -2,13 +2,16 @@
 
 use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{SET_COOKIE, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderName, SET_COOKIE, WWW_AUTHENTICATE};
 
 use super::credential::Scheme;
 use crate::problem::Problem;
 use crate::session::StoreUnavailable;
 use crate::token::TokenError;
 use crate::token::dpop::{self, ProofError};
+
+/// Offers a nonce for the next proof (RFC 9449, section 8.1).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Why the verdict refuses a token. The text is safe to show: it never quotes the token.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -130,6 +133,20 @@ fn proof_refused(error: ProofError) -> Problem {
     let parameters = format!("error=\"invalid_dpop_proof\", error_description=\"{error}\"");
     Problem::new(StatusCode::UNAUTHORIZED, "invalid_dpop_proof", error.to_string())
         .header(WWW_AUTHENTICATE, challenge(Scheme::Dpop, &parameters))
+}
+
+/// 401 `use_dpop_nonce` with a nonce (RFC 9449, section 9): by its own time the proof is too old or from the future, and with the
+/// nonce it is new.
+pub(super) fn nonce_needed(nonce: &str) -> Problem {
+    let detail = ProofError::Time;
+    let parameters = format!("error=\"use_dpop_nonce\", error_description=\"{detail}; send the nonce\"");
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "use_dpop_nonce",
+        format!("{detail}; send the nonce in the header DPoP-Nonce"),
+    )
+    .header(WWW_AUTHENTICATE, challenge(Scheme::Dpop, &parameters))
+    .header(DPOP_NONCE, nonce.to_owned())
 }
 
 /// 403 `insufficient_scope` (RFC 6750, section 3.1), with the scope that is needed.

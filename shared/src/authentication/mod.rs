@@ -12,6 +12,7 @@ pub(crate) mod issuer;
 mod login_cookie;
 mod page_origin;
 mod principal;
+mod proof_nonces;
 mod sealed_cookie;
 mod session_cookie;
 #[cfg(feature = "redis")]
@@ -24,15 +25,16 @@ mod verdict;
 pub use self::answer::answer_with_cookies;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;
-pub use self::challenge::Refusal;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::challenge::cannot_tell;
+pub use self::challenge::{DPOP_NONCE, Refusal};
 pub use self::cookie_domain::DomainPattern;
 pub use self::cookie_keys::{CookieKeys, InvalidCookieKey};
 pub use self::credential::dpop_proof;
 pub use self::deny_list::DenyListMode;
 pub use self::issuer::mistake_in as issuer_mistake;
 pub use self::principal::{Caller, ClientPrincipal, ConfirmedPrincipal, Principal};
+pub use self::proof_nonces::ProofNonces;
 pub use self::sealed_cookie::SealedCookie;
 pub use self::session_cookie::SessionCookie;
 #[cfg(feature = "redis")]

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::issuer;
 use super::strategy::{Credential, Place, Strategy};
-use super::{CookieKeys, DenyListMode, DomainPattern, SessionCookie, SingleSignOnConfig};
+use super::{CookieKeys, DenyListMode, DomainPattern, ProofNonces, SessionCookie, SingleSignOnConfig};
 use crate::clock::Clock;
 use crate::config::{ConnectionUrl, Setting, Settings, quoted};
 use crate::key_value::RedisKeyValueStore;
@@ -45,6 +45,7 @@ impl SingleSignOnConfig {
             cookie_keys: CookieKeys::read(settings, strategy),
             cookie_scope: BTreeSet::new(),
             shared_secret: SharedSecret::read(settings, strategy),
+            nonces: ProofNonces::read(settings),
             sessions: embedded.unwrap_or_else(|| shared_sessions(settings, strategy, &clock, remember)),
             access_token_ttl,
             remember,
@@ -85,6 +86,15 @@ impl CookieKeys {
         }
         // Others stand in until `finish` fails.
         keys.or_else(|| Some(Self::random()))
+    }
+}
+
+impl ProofNonces {
+    /// Reads `COOKIE_KEY`, where the service has one: its replicas take each other's nonces then.
+    pub fn read(settings: &mut Settings) -> Self {
+        let meaning = "seals cookies, and nonces of DPoP: 32 random bytes in base64; several with commas, the first seals. The \
+                       same at every replica, under the strategy cookie at every service";
+        settings.optional("COOKIE_KEY", meaning).map_or_else(Self::of_this_process, Self::new)
     }
 }
 

@@ -16,6 +16,7 @@ use super::cookie_keys::CookieKeys;
 use super::credential::{Scheme, Values, credential};
 use super::login_cookie::LoginCookie;
 use super::principal::Principal;
+use super::proof_nonces::ProofNonces;
 use super::sealed_cookie::SealedCookie;
 use super::session_cookie::SessionCookie;
 use super::strategy::{self, Strategy};
@@ -23,6 +24,7 @@ use super::verdict::{Audience, Binding, Demand, RequestView, Shown};
 use crate::calls;
 use crate::clock::{Clock, Timestamp};
 use crate::problem::Problem;
+use crate::request::sent_method;
 use crate::session::{self, Revocations, Session, SessionId, SessionStore, StoreUnavailable};
 use crate::token::dpop::SeenProofs;
 use crate::token::{KeySet, SharedSecret, TokenError, VerifiedToken, Verifier};
@@ -61,6 +63,8 @@ pub struct SingleSignOnConfig {
     pub cookie_scope: BTreeSet<String>,
     /// What signs access tokens in place of the published keys: `JWT_COMPATIBILITY`.
     pub shared_secret: Option<SharedSecret>,
+    /// What callers with a wrong clock are offered for the proofs of their keys: the same at every replica.
+    pub nonces: ProofNonces,
     pub sessions: Arc<dyn SessionStore>,
     /// The longest life of an access token: one that would live longer is refused.
     pub access_token_ttl: Duration,
@@ -88,6 +92,7 @@ pub(super) struct Joined {
     /// Without a slash at its end.
     pub(super) public_url: Option<String>,
     pub(super) proofs: SeenProofs,
+    pub(super) nonces: ProofNonces,
     pub(super) clock: Clock,
     step_up_after: Duration,
     _tasks: [AbortOnDropHandle<()>; 2],
@@ -135,6 +140,7 @@ impl SingleSignOn {
             scope: config.scope,
             public_url: config.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             proofs: SeenProofs::new(config.clock.clone()),
+            nonces: config.nonces,
             clock: config.clock,
             step_up_after: config.step_up_after,
             _tasks: [AbortOnDropHandle::new(fetching), AbortOnDropHandle::new(following)],
@@ -343,7 +349,7 @@ impl SingleSignOn {
 /// A request as the verdict sees it.
 fn view<'a>(request: &'a HttpRequest, authorization: &'a Values<'_>, dpop: &'a Values<'_>) -> RequestView<'a> {
     RequestView {
-        method: request.method().as_str(),
+        method: sent_method(request),
         path: request.path(),
         authorization: authorization.as_slice(),
         dpop: dpop.as_slice(),

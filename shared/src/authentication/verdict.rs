@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::challenge::Refusal;
+use super::challenge::{self, Refusal};
 use super::credential::{Scheme, single_proof};
 use super::single_sign_on::{SingleSignOn, in_time};
 use crate::clock::Timestamp;
@@ -183,7 +183,8 @@ impl SingleSignOn {
         let public_url = self.0.public_url.as_deref().ok_or(ProofError::Target)?;
         let url = format!("{public_url}{}", request.path);
         let proven = ProvenRequest { method: request.method, url: &url, access_token: Some(access_token) };
-        let proof = dpop::check(proof, proven, self.0.clock.now())?;
+        let now = self.0.clock.now();
+        let proof = dpop::check(proof, proven, now, |nonce| self.0.nonces.is_recent(nonce, now))?;
         if proof.key != key {
             return Err(ProofError::WrongKey);
         }
@@ -194,6 +195,9 @@ impl SingleSignOn {
         let outcome = decided.as_ref().map_or_else(Refusal::as_str, |_| "accepted");
         metrics::counter!("roam_token_checks_total", "outcome" => outcome).increment(1);
         decided.map_err(|refusal| {
+            if let Refusal::Proof(ProofError::Time) = refusal {
+                return challenge::nonce_needed(&self.0.nonces.make(self.0.clock.now()));
+            }
             let is_bound = matches!(refusal, Refusal::Token(TokenError::BoundToKey)) && self.takes_proofs();
             refusal.problem(if is_bound { Scheme::Dpop } else { shown.scheme })
         })

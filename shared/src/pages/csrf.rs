@@ -5,7 +5,7 @@
 //! so that a compressed page does not leak it (BREACH).
 
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header::{COOKIE, HOST, HeaderMap, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::Site;
+use crate::request::cookies_named;
 
 /// The cookie's name, and the hidden field's.
 const COOKIE_NAME: &str = "roam_csrf";
@@ -69,11 +70,7 @@ impl Secret {
 
 /// The values of a cookie's name, in the order of the request.
 pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    let pairs = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    pairs
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(move |(found, _)| *found == name)
-        .map(|(_, value)| value.trim_matches('"').to_owned())
+    cookies_named(headers, name).map(|value| value.trim_matches('"').to_owned())
 }
 
 /// Whether the browser says that the request comes from a page of this service. A client that says nothing is no browser of

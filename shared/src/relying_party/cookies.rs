@@ -2,10 +2,11 @@
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header::{COOKIE, HeaderMap};
+use actix_web::http::header::HeaderMap;
 
 use super::{CookieKeys, RelyingPartyConfig};
 use crate::problem::Problem;
+use crate::request::{cookies, cookies_named};
 
 /// Name and value together: browsers drop what is larger (RFC 6265, section 6.1).
 const MAX_COOKIE: usize = 4096;
@@ -42,9 +43,9 @@ impl Cookies {
 
     /// What the session cookie holds. `present` tells whether there was one at all.
     pub(super) fn session(&self, headers: &HeaderMap) -> Presented {
-        let values: Vec<_> = pairs(headers).filter(|(name, _)| *name == self.session).take(TRIED + 1).collect();
+        let values: Vec<_> = cookies_named(headers, &self.session).take(TRIED + 1).collect();
         let tried = values.iter().take(TRIED);
-        let mut contents: Vec<_> = tried.filter_map(|(_, value)| self.keys.open(&self.session, value)).collect();
+        let mut contents: Vec<_> = tried.filter_map(|value| self.keys.open(&self.session, value)).collect();
         contents.dedup();
         Presented { present: !values.is_empty(), has_more: values.len() > TRIED, contents }
     }
@@ -68,7 +69,7 @@ impl Cookies {
     /// What is kept of the sign-in under way with that `state`.
     pub(super) fn login(&self, headers: &HeaderMap, state: &str) -> Option<Vec<u8>> {
         let name = format!("{}{state}", self.login);
-        pairs(headers).filter(|(found, _)| *found == name).take(TRIED).find_map(|(_, it)| self.keys.open(&name, it))
+        cookies_named(headers, &name).take(TRIED).find_map(|value| self.keys.open(&name, value))
     }
 
     /// A cookie of its own for each sign-in: tabs do not disturb each other.
@@ -84,7 +85,8 @@ impl Cookies {
 
     /// Forgets sign-ins that were begun and not finished, where there are many. Browsers send older cookies first.
     pub(super) fn forget_old_logins(&self, headers: &HeaderMap) -> Vec<Cookie<'static>> {
-        let names: Vec<&str> = pairs(headers).map(|(name, _)| name).filter(|it| it.starts_with(&self.login)).collect();
+        let names: Vec<&str> =
+            cookies(headers).map(|(name, _)| name).filter(|it| it.starts_with(&self.login)).collect();
         let surplus = (names.len() + 1).saturating_sub(MAX_LOGINS);
         names.iter().take(surplus).map(|name| self.cookie((*name).to_owned(), String::new(), Duration::ZERO)).collect()
     }
@@ -117,9 +119,4 @@ pub(super) struct Presented {
     pub(super) has_more: bool,
     /// What the cookies hold that are ours, in the order of the request.
     pub(super) contents: Vec<Vec<u8>>,
-}
-
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let texts = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }

@@ -37,7 +37,10 @@ pub enum OnBehalfError {
 impl From<ProviderError> for OnBehalfError {
     fn from(error: ProviderError) -> Self {
         match error {
-            ProviderError::Refused(error) if error == "invalid_grant" => Self::TokenRefused,
+            // RFC 8693, section 2.2.2; the second is what this provider said before.
+            ProviderError::Refused(error) if matches!(&*error, "invalid_request" | "invalid_grant") => {
+                Self::TokenRefused
+            }
             error => Self::Unavailable(error.to_string()),
         }
     }

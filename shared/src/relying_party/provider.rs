@@ -258,12 +258,17 @@ impl Provider {
             return serde_json::from_slice(&body).map_err(unreadable);
         }
         match serde_json::from_slice::<ErrorResponse>(&body) {
-            Ok(ErrorResponse { error }) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            Ok(ErrorResponse { error }) if status.is_client_error() && !is_of_the_moment(status) => {
                 Err(ProviderError::Refused(plain(&error)))
             }
             _ => Err(ProviderError::Away(format!("it answers {status}"))),
         }
     }
+}
+
+/// Whether the same request may be answered otherwise the next time.
+fn is_of_the_moment(status: StatusCode) -> bool {
+    [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status)
 }
 
 fn credential(client_id: &str, secret: &SecretString) -> anyhow::Result<HeaderValue> {

@@ -63,6 +63,7 @@ pub(super) fn unknown_path(api: &OpenApi) -> Route {
 fn methods(item: &PathItem) -> Vec<&'static str> {
     let operations = [
         ("GET", item.get.is_some()),
+        ("HEAD", item.get.is_some()),
         ("PUT", item.put.is_some()),
         ("POST", item.post.is_some()),
         ("DELETE", item.delete.is_some()),

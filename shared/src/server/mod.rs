@@ -3,7 +3,9 @@
 
 mod body;
 mod connection;
+mod cross_origin;
 mod documents;
+mod head;
 mod late;
 mod observe;
 mod readiness;
@@ -58,6 +60,8 @@ pub struct ServerConfig {
     pub trace_callers: Vec<IpNet>,
     /// What this node is called in the route cookie, where a gateway leads browsers by it.
     pub route: Option<Route>,
+    /// The paths whose answers scripts of every origin may read, never with a browser's credentials (CORS).
+    pub open_paths: &'static [&'static str],
 }
 
 impl ServerConfig {
@@ -82,6 +86,7 @@ impl ServerConfig {
             body_patience: BODY_PATIENCE,
             trace_callers,
             route: None,
+            open_paths: &[],
         }
     }
 }
@@ -144,6 +149,7 @@ pub fn serve_on(
     Pauses::of_this_process();
     let closing = draining.clone();
     let (body_patience, trace_callers) = (config.body_patience, config.trace_callers.clone());
+    let open_paths = config.open_paths;
     let application = move || {
         let route = route.clone();
         let observer = Rc::new(observe::Observer::new(service, closing.clone(), trace_callers.clone()));
@@ -157,15 +163,15 @@ pub fn serve_on(
         app.wrap(middleware::from_fn(crate::authentication::answer_with_cookies))
             .wrap(middleware::from_fn(move |request, next| body::bound(body_patience, request, next)))
             .route("/healthz", web::get().to(readiness::healthz))
-            .route("/healthz", web::head().to(readiness::healthz))
             .route("/readyz", web::get().to(readiness::readyz))
-            .route("/readyz", web::head().to(readiness::readyz))
             .route("/metrics", web::get().to(readiness::metrics))
             .configure(|config| documents::serve(config, api))
             .default_service(unknown)
             .wrap(middleware::from_fn(move |request, next| route::lead(route.clone(), request, next)))
             .wrap(middleware::from_fn(late::refuse))
+            .wrap(middleware::from_fn(move |request, next| cross_origin::share(open_paths, request, next)))
             .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
+            .wrap(middleware::from_fn(head::as_get))
     };
     let server = Server::build()
         .workers(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))

@@ -27,6 +27,7 @@ use uuid::Uuid;
 use super::connection::Peer;
 use super::late::may_change_something;
 use crate::calls::{self, Cause, TRACES};
+use crate::request::sent_method;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -74,7 +75,7 @@ impl Observer {
     }
 
     fn endpoint(&self, request: &ServiceRequest) -> Rc<Endpoint> {
-        let (method, path) = (known_method(request.method().as_str()), request.path());
+        let (method, path) = (known_method(sent_method(request.request())), request.path());
         if let Some(known) = self.by_path.borrow().get(method).and_then(|paths| paths.get(path)) {
             return known.clone();
         }

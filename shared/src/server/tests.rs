@@ -89,6 +89,7 @@ impl Service {
             body_patience: Duration::from_millis(200),
             trace_callers: Vec::new(),
             route: None,
+            open_paths: &["/lines/7", "/nothing", "/work"],
         };
         let data = entered.clone();
         let running = serve(&config, readiness, move |config| {
@@ -126,7 +127,7 @@ async fn an_unknown_path_is_404_and_an_unknown_method_405_with_allow() {
     assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &"not_found".into()));
     let answer = Client::new().delete(service.url("/lines/7")).send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(answer.headers()["allow"], "GET, POST");
+    assert_eq!(answer.headers()["allow"], "GET, HEAD, POST");
 }
 
 #[tokio::test]
@@ -139,6 +140,67 @@ async fn every_answer_has_a_request_id_and_may_not_be_stored() {
     assert_eq!(kept.headers()["x-content-type-options"], "nosniff");
     let forged = get("a\"} fake log line").await.expect("an answer");
     assert_ne!(forged.headers()["x-request-id"], "a\"} fake log line");
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_content() {
+    let service = Service::start();
+    for path in ["/healthz", "/readyz", "/docs", "/docs/", "/openapi.json", "/lines/7", "/nothing"] {
+        let ask = async |method| {
+            let answer = Client::new().request(method, service.url(path)).send().await.expect("an answer");
+            let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+            let names = ["content-length", "content-type", "cache-control", "x-frame-options"];
+            (answer.status(), names.map(header), answer.bytes().await.expect("a body").len())
+        };
+        let ((status, headers, length), (by_head, same, nothing)) =
+            (ask(reqwest::Method::GET).await, ask(reqwest::Method::HEAD).await);
+        assert_eq!((by_head, &same, nothing), (status, &headers, 0), "{path}");
+        assert_eq!(headers[0], Some(length.to_string()), "{path}");
+    }
+    let posted = Client::new().head(service.url("/raw")).send().await.expect("an answer");
+    assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED, "there is no GET of it");
+}
+
+#[tokio::test]
+async fn the_answer_to_head_ends_with_its_head_also_where_the_next_request_has_come_already() {
+    let service = Service::start();
+    let mut stream = TcpStream::connect(service.running.address()).await.expect("a connection");
+    let requests = "HEAD /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n\
+                    GET /lines/7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(requests.as_bytes()).await.expect("sent");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.expect("the answers");
+    let (head, next) = answers.split_once("\r\n\r\n").expect("a head");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    assert!(length.parse::<usize>().expect("a number") > 100, "{head}");
+    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
+}
+
+#[tokio::test]
+async fn scripts_of_other_origins_read_what_open_paths_answer_and_nothing_else() {
+    let service = Service::start();
+    let ask = async |method: &str, path: &str, preflight: bool| {
+        let request = Client::new().request(method.parse().expect("a method"), service.url(path));
+        let request =
+            request.header("origin", "https://spa.example").body("x".repeat(if preflight { 0 } else { 70_000 }));
+        let request = if preflight { request.header("access-control-request-method", "POST") } else { request };
+        let answer = request.send().await.expect("an answer");
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+        (answer.status().as_u16(), header("access-control-allow-origin"), header("access-control-allow-headers"))
+    };
+    let (everybody, headers) = (Some("*".to_owned()), Some("authorization, content-type, dpop".to_owned()));
+    assert_eq!(ask("OPTIONS", "/lines/7", true).await, (204, everybody.clone(), headers));
+    assert_eq!(ask("GET", "/lines/7", false).await, (200, everybody.clone(), None));
+    assert_eq!(ask("POST", "/lines/7", false).await, (415, everybody.clone(), None), "a refusal too");
+    assert_eq!(ask("POST", "/nothing", false).await, (404, everybody.clone(), None));
+    assert_eq!(ask("OPTIONS", "/lines/7", false).await, (405, everybody, None), "no preflight");
+    for (method, path, status) in [("GET", "/lines/8", 200), ("POST", "/raw", 413), ("OPTIONS", "/raw", 405)] {
+        for preflight in [true, false] {
+            let (status_now, origin, headers) = ask(method, path, preflight).await;
+            assert!(status_now == status || preflight, "{method} {path}: {status_now}");
+            assert_eq!((origin, headers), (None, None), "{method} {path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -253,4 +315,5 @@ async fn hf4_a_client_that_hangs_up_while_its_request_waits_gets_nothing_done() 
     client.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
     assert!(answer.contains("application/problem+json") && answer.contains("hung up"), "{answer}");
+    assert!(answer.contains("\r\naccess-control-allow-origin: *\r\n"), "a script learns of it too: {answer}");
 }

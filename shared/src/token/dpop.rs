@@ -10,8 +10,8 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 pub use self::seen::SeenProofs;
 use self::target::is_same_target;
@@ -100,23 +100,39 @@ struct Claims {
     jti: String,
     htm: String,
     htu: String,
-    iat: i64,
+    iat: NumericDate,
     #[serde(default, deserialize_with = "present")]
     ath: Option<String>,
     #[serde(default, deserialize_with = "present")]
     nonce: Option<String>,
     #[serde(default, deserialize_with = "present")]
-    exp: Option<i64>,
+    exp: Option<NumericDate>,
     #[serde(default, deserialize_with = "present")]
-    nbf: Option<i64>,
+    nbf: Option<NumericDate>,
 }
 
-/// Checks that a proof is good for a request, now (RFC 9449, section 4.3). What is left to the caller: that it was not used
-/// before ([`SeenProofs::remember`]), and that its key is the one that matters.
+/// Seconds, perhaps with a fraction (RFC 7519, section 2); none before 1970.
+struct NumericDate(Timestamp);
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        Ok(Self(Timestamp::from_seconds(0) + seconds))
+    }
+}
+
+/// Checks that a proof is good for a request, now (RFC 9449, section 4.3). `is_recent` knows a nonce that was made a moment ago: a
+/// proof with one is new, whatever its caller's clock says. What is left to the caller: that it was not used before
+/// ([`SeenProofs::remember`]), and that its key is the one that matters.
 ///
 /// # Errors
-/// Why it is refused.
-pub fn check(proof: &str, request: ProvenRequest<'_>, now: Timestamp) -> Result<Proof, ProofError> {
+/// Why it is refused; with [`ProofError::Time`] a nonce may be offered (section 8).
+pub fn check(
+    proof: &str,
+    request: ProvenRequest<'_>,
+    now: Timestamp,
+    is_recent: impl FnOnce(&str) -> bool,
+) -> Result<Proof, ProofError> {
     let (claims, key) = read_signed(proof)?;
     let is_id = (1..=MAX_ID).contains(&claims.jti.len()) && !claims.jti.chars().any(char::is_control);
     if !is_id {
@@ -128,7 +144,7 @@ pub fn check(proof: &str, request: ProvenRequest<'_>, now: Timestamp) -> Result<
     if !is_same_target(&claims.htu, request.url) {
         return Err(ProofError::Target);
     }
-    if !is_timely(&claims, now) {
+    if !is_timely(&claims, now) && !claims.nonce.as_deref().is_some_and(is_recent) {
         return Err(ProofError::Time);
     }
     let token_hash = request.access_token.map(|token| URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())));
@@ -168,10 +184,9 @@ fn read_signed(proof: &str) -> Result<(Claims, Thumbprint), ProofError> {
 }
 
 fn is_timely(claims: &Claims, now: Timestamp) -> bool {
-    let begins = [Some(claims.iat), claims.nbf];
-    let has_begun = |moment: &i64| *moment >= 0 && Timestamp::from_seconds(*moment) <= now + CLOCK_SKEW;
-    // Whole seconds, rounded down.
-    let is_fresh = now.since(Timestamp::from_seconds(claims.iat)) < MAX_AGE + Duration::from_secs(1);
-    let has_ended = claims.exp.is_some_and(|exp| exp < 0 || Timestamp::from_seconds(exp) <= now);
-    begins.iter().flatten().all(has_begun) && is_fresh && !has_ended
+    let mut begins = [Some(&claims.iat), claims.nbf.as_ref()].into_iter().flatten();
+    // In whole seconds, rounded down.
+    let is_fresh = now.since(claims.iat.0) < MAX_AGE + Duration::from_secs(1);
+    let has_ended = claims.exp.as_ref().is_some_and(|exp| exp.0 <= now);
+    begins.all(|moment| moment.0 <= now + CLOCK_SKEW) && is_fresh && !has_ended
 }

@@ -102,6 +102,14 @@ impl Bound {
         assert_eq!(answer.status().as_u16(), 200, "{what} was refused: {}", answer.text().await.unwrap());
     }
 
+    /// The nonce that comes with the refusal.
+    async fn offers_a_nonce(&self, what: &str, proof: &str) -> String {
+        let answer = self.send("/me", "DPoP", &self.token, &[proof]).await;
+        let nonce = answer.headers().get("dpop-nonce").map(|nonce| nonce.to_str().unwrap().to_owned());
+        is_refused(what, "use_dpop_nonce", answer).await;
+        nonce.unwrap_or_else(|| panic!("{what}: no nonce"))
+    }
+
     async fn refuses(&self, what: &str, proofs: &[&str]) {
         for path in ["/me", "/greeting"] {
             let answer = self.send(path, "DPoP", &self.token, proofs).await;
@@ -189,7 +197,7 @@ async fn a_proof_is_for_one_request() {
         ),
         ("ath", vec![json!(""), json!("x"), json!(b64([0; 32])), json!(bound.token), json!(null)]),
         ("jti", vec![json!(""), json!(null), json!(1), json!("a\nb"), json!("j".repeat(300))]),
-        ("iat", vec![json!(null), json!("1"), json!(1.5), json!(-1), json!(i64::MAX), json!(i64::MIN)]),
+        ("iat", vec![json!(null), json!("1"), json!(-1), json!(-0.5), json!(i64::MIN)]),
     ] {
         for value in values {
             let proof = bound.proof().claim(name, value.clone()).by(&bound.key);
@@ -222,18 +230,46 @@ async fn the_host_of_the_request_decides_nothing() {
 async fn a_proof_is_fresh() {
     let bound = Bound::to(Key::es("k")).await;
     let now = bound.service.clock.now().seconds();
-    for (name, moment) in [("iat", now - 59), ("iat", now + 29), ("exp", now + 5), ("nbf", now - 5)] {
-        bound.accepts(name, &bound.proof().claim(name, json!(moment)).by(&bound.key)).await;
+    let whole = [("iat", now - 59), ("iat", now + 29), ("exp", now + 5), ("nbf", now - 5)];
+    let mut good: Vec<_> = whole.iter().map(|(name, moment)| (*name, json!(moment))).collect();
+    // `Date.now() / 1000`
+    let fraction = |whole: i64| serde_json::from_str::<Value>(&format!("{whole}.25")).unwrap();
+    good.extend([("iat", fraction(now - 2)), ("exp", fraction(now + 5)), ("nbf", fraction(now - 1))]);
+    for (name, moment) in good {
+        bound.accepts(name, &bound.proof().claim(name, moment).by(&bound.key)).await;
     }
-    for (name, moment) in
-        [("iat", now - 70), ("iat", now + 40), ("iat", 0), ("exp", now - 1), ("exp", -1), ("nbf", now + 60)]
-    {
+    let stale =
+        [("iat", now - 70), ("iat", now + 40), ("iat", 0), ("iat", i64::MAX), ("exp", now - 1), ("nbf", now + 60)];
+    for (name, moment) in stale {
         let proof = bound.proof().claim(name, json!(moment)).by(&bound.key);
-        bound.refuses(&format!("{name} {}", moment - now), &[&proof]).await;
+        bound.offers_a_nonce(&format!("{name} {moment}"), &proof).await;
     }
     let early = bound.proof().by(&bound.key);
     bound.service.clock.advance(Duration::from_secs(62));
-    bound.refuses("one that was made a minute ago", &[&early]).await;
+    bound.offers_a_nonce("one that was made a minute ago", &early).await;
+}
+
+#[actix_web::test]
+async fn a_caller_whose_clock_is_wrong_is_known_by_a_nonce() {
+    let bound = Bound::to(Key::es("k")).await;
+    let now = bound.service.clock.now().seconds();
+    for wrong in [now - 7_200, now + 7_200, 0] {
+        let proof = || bound.proof().claim("iat", json!(wrong)).claim("exp", json!(wrong + 60));
+        let nonce = bound.offers_a_nonce("a wrong clock", &proof().by(&bound.key)).await;
+        let with_nonce = proof().claim("nonce", json!(nonce)).by(&bound.key);
+        bound.accepts("with the nonce", &with_nonce).await;
+        bound.refuses("a second time", &[&with_nonce]).await;
+        bound.accepts("the nonce in another proof", &proof().claim("nonce", json!(nonce)).by(&bound.key)).await;
+        for odd in ["", "x", &nonce[1..]] {
+            bound.offers_a_nonce(odd, &proof().claim("nonce", json!(odd)).by(&bound.key)).await;
+        }
+        let stolen = proof().claim("nonce", json!(nonce)).by(&Key::es("thief"));
+        bound.refuses("the nonce in a stranger's proof", &[&stolen]).await;
+        bound.service.clock.advance(Duration::from_secs(61));
+        bound.offers_a_nonce("a minute later", &proof().claim("nonce", json!(nonce)).by(&bound.key)).await;
+    }
+    // Whoever has a right clock need not mind what nonce there was.
+    bound.accepts("an old nonce", &bound.proof().claim("nonce", json!("old")).by(&bound.key)).await;
 }
 
 #[actix_web::test]
@@ -382,13 +418,14 @@ fn the_proof_of_the_standard_is_good_at_its_time() {
         NTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
     let request = ProvenRequest { method: "POST", url: "https://server.example.com/token", access_token: None };
     let now = Timestamp::from_seconds(1_562_262_618);
-    let read = dpop::check(proof, request, now).unwrap();
+    let check = |request, now| dpop::check(proof, request, now, |_| false);
+    let read = check(request, now).unwrap();
     assert_eq!(read.id, "-BwC3ESc6acc2lTc");
     assert_eq!(read.key.to_string(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
     let at_a_service = ProvenRequest { access_token: Some("token"), ..request };
-    assert_eq!(dpop::check(proof, at_a_service, now), Err(ProofError::AccessToken));
-    assert_eq!(dpop::check(proof, ProvenRequest { method: "GET", ..request }, now), Err(ProofError::Method));
-    assert_eq!(dpop::check(proof, request, now + Duration::from_secs(90)), Err(ProofError::Time));
+    assert_eq!(check(at_a_service, now), Err(ProofError::AccessToken));
+    assert_eq!(check(ProvenRequest { method: "GET", ..request }, now), Err(ProofError::Method));
+    assert_eq!(check(request, now + Duration::from_secs(90)), Err(ProofError::Time));
     let seen = SeenProofs::new(Clock::default());
     assert_eq!((seen.remember(&read), seen.remember(&read)), (Ok(()), Err(ProofError::Replayed)));
 }

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use shared::authentication::strategy::Strategy;
 use shared::authentication::{
-    Caller, ClientPrincipal, ConfirmedPrincipal, Principal, SealedCookie, SessionCookie, SingleSignOn,
+    Caller, ClientPrincipal, ConfirmedPrincipal, Principal, ProofNonces, SealedCookie, SessionCookie, SingleSignOn,
     SingleSignOnConfig,
 };
 use shared::clock::{Clock, Timestamp};
@@ -288,6 +288,7 @@ fn config(key_server: &KeyServer, store: Arc<Store>, clock: &Clock) -> SingleSig
         cookie_keys: None,
         cookie_scope: BTreeSet::new(),
         shared_secret: None,
+        nonces: ProofNonces::of_this_process(),
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
         scope: None,

@@ -64,8 +64,7 @@ impl Browser {
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let cookies = self.cookies.lock().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-        let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
-        let response = request.send().await.unwrap();
+        let response = request.header(COOKIE, e2e::among_others(&cookies.join("; "))).send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         for value in headers.get_all(SET_COOKIE) {
             let text = value.to_str().unwrap();

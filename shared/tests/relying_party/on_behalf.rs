@@ -47,7 +47,7 @@ async fn nothing_is_given_for_a_session_that_has_ended() {
 async fn a_token_that_the_provider_refuses_concerns_nobody_else() {
     let service = Service::start().await;
     let (ada, bob) = (service.signed_in().await, service.signed_in().await);
-    *service.provider.state.refuses_exchange.lock() = Some("invalid_grant");
+    *service.provider.state.refuses_exchange.lock() = Some("invalid_request");
     assert_eq!(ada.open("/elsewhere/cart").await.status, 403);
     *service.provider.state.refuses_exchange.lock() = None;
     given(&bob, "cart").await;

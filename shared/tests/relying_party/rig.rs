@@ -11,7 +11,7 @@ use actix_web::{App, HttpResponse, HttpServer, get, post, web};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use shared::authentication::strategy::Strategy;
-use shared::authentication::{SessionCookie, SingleSignOn, SingleSignOnConfig};
+use shared::authentication::{ProofNonces, SessionCookie, SingleSignOn, SingleSignOnConfig};
 use shared::clock::Clock;
 use shared::relying_party::{
     CookieKeys, OnBehalfError, RecentlySignedIn, RelyingParty, RelyingPartyConfig, SignedIn, Visitor,
@@ -56,6 +56,7 @@ impl Service {
             cookie_keys: None,
             cookie_scope: BTreeSet::new(),
             shared_secret: None,
+            nonces: ProofNonces::of_this_process(),
             issuer: ISSUER.to_owned(),
             audience: CLIENT.to_owned(),
             scope: None,

@@ -106,6 +106,18 @@ async fn a_logout_token_without_a_session_ends_all_of_the_user() {
 }
 
 #[actix_web::test]
+async fn a_logout_token_by_a_key_that_is_not_known_yet_is_asked_for_again() {
+    let service = Service::start().await;
+    let browser = service.signed_in().await;
+    let token = service.provider.logout_token(|header, _| header["kid"] = json!("of-tomorrow"));
+    let address = format!("{}/backchannel-logout", service.base);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = http.post(address).form(&[("logout_token", token)]).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert!(browser.is_signed_in().await);
+}
+
+#[actix_web::test]
 async fn every_logout_token_that_is_not_as_it_must_be_is_refused() {
     type Change = fn(&mut Value, &mut Value);
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";

@@ -28,9 +28,10 @@ struct LogoutDelivery {
     attempts: i64,
     /// When it is tried again at the earliest. Null when it is not: see `dead_at`.
     next_at: Option<Timestamp>,
-    /// When it was tried for the last time.
+    /// When it was tried for the last time: it was tried often enough, or the client has refused the token.
     dead_at: Option<Timestamp>,
-    /// Why the last attempt failed: `timeout`, `connect`, `status 500`, …
+    /// Why the last attempt failed: `timeout`, `connect`, `status 500`, …; with `status 400` and most others of its kind the client
+    /// has refused the token, and is not told again.
     last_error: Option<String>,
 }
 

@@ -11,9 +11,11 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::request::must_be_a_page;
+use shared::session::UserId;
 use url::form_urlencoded;
 
 pub(super) use self::answer::with_query;
+use self::pushed::Resolved;
 pub(super) use self::pushed::push;
 use super::origin::Origin;
 use crate::AuthService;
@@ -38,7 +40,7 @@ use crate::storage::audit::{Actor, By};
         ("redirect_uri" = Option<String>, Query, description = "Byte for byte as registered"),
         ("response_type" = Option<String>, Query, description = "`code`"),
         ("scope" = Option<String>, Query),
-        ("state" = Option<String>, Query),
+        ("state" = Option<String>, Query, description = "At most 4,096 bytes"),
         ("code_challenge" = Option<String>, Query, description = "S256 of the verifier (RFC 7636)"),
         ("code_challenge_method" = Option<String>, Query, description = "`S256`"),
         ("flow" = Option<String>, Query, description = "A request that waited for the person"),
@@ -49,7 +51,7 @@ use crate::storage::audit::{Actor, By};
         (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`); or a page that asks before it leads to a client that no administrator has approved", content_type = "text/html"),
         (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`not_a_page`: an image or another part of a page asks", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "`request_too_large`: the parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`request_too_large`: the parameters have more than 5 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         super::answers::OverBudget,
         super::answers::Unavailable,
     )
@@ -79,7 +81,7 @@ pub(super) async fn authorize(
         (status = 303, description = "To GET, with `posted`"),
         (status = 400, description = "The client is not known, or the form cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The form did not arrive in time", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The form is too large, or `request_too_large`: its parameters have more than 4 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The form is too large, or `request_too_large`: its parameters have more than 5 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no form", body = Problem, content_type = "application/problem+json"),
         super::answers::Unavailable,
     )
@@ -121,7 +123,7 @@ async fn dispatch(
         return go_on(service, origin, http, flow.ok_or_else(over)?).await;
     }
     let started_at = service.clock.now();
-    let (client, form) = match pushed::resolve(service, form).await? {
+    let Resolved { client, form, reference } = match pushed::resolve(service, form).await? {
         Ok(found) => found,
         Err(why) => return Err(Problem::bad_request("invalid_request", why)),
     };
@@ -140,7 +142,11 @@ async fn dispatch(
     let step = next(&client, &request, progress, present.as_ref());
     match (step, present) {
         (Step::Answer, Some(present)) => {
+            let user = present.session.user.id;
             let code = write_code(service, origin, &request, present).await?;
+            if !pushed::end(service, reference.as_deref(), &code, user).await? {
+                return Err(answered_already(service, &code).await);
+            }
             answer::give(service, http, &request.to, &code)
         }
         (step, _) if request.prompt.none => {
@@ -148,7 +154,7 @@ async fn dispatch(
             answer::refuse_unasked(service, http, &client, &to, locales, &unattended(step))
         }
         (step, _) => {
-            let (id, cookie) = Flow::begin(service, http, request, started_at)?;
+            let (id, cookie) = Flow::begin(service, http, request, started_at, reference)?;
             let mut answer = to_page(step, &id);
             Ok(answer.cookie(cookie).finish())
         }
@@ -166,7 +172,7 @@ async fn go_on(
     let present = Present::find(service, http, client).await?;
     if let Some(refusal) = flow.refusal() {
         if let Some(present) = present {
-            flow.end(service, present.session.user.id).await?;
+            end(service, &flow, present.session.user.id).await?;
         }
         if flow.is_refused() {
             return answer::refuse(service, http, &request.to, &refusal);
@@ -180,14 +186,25 @@ async fn go_on(
             // The code comes first: a request is not used up by one that cannot be written. One too many reaches no client.
             let user = present.session.user.id;
             let code = write_code(service, origin, request, present).await?;
-            if !flow.end(service, user).await? {
-                codes::forget(service, &code).await;
-                return Err(Problem::bad_request("flow_over", "this sign-in has been answered already"));
+            if !end(service, &flow, user).await? {
+                return Err(answered_already(service, &code).await);
             }
             answer::give(service, http, &request.to, &code)
         }
         (step, _) => Ok(to_page(step, &flow.id).finish()),
     }
+}
+
+/// A request that has waited is answered to this user, once.
+async fn end(service: &AuthService, flow: &Flow, user: UserId) -> Result<bool, Problem> {
+    // What a failure leaves of the first step is no other answer's.
+    Ok(pushed::end(service, flow.reference(), &flow.id, user).await? && flow.end(service, user).await?)
+}
+
+/// The answer where another one was quicker: its own code is worth nothing.
+async fn answered_already(service: &AuthService, code: &str) -> Problem {
+    codes::forget(service, code).await;
+    Problem::bad_request("flow_over", "this sign-in has been answered already")
 }
 
 pub(super) fn read(

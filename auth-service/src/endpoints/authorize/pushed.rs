@@ -1,21 +1,23 @@
 //! Pushed authorization requests (RFC 9126): a client leaves its request here, where nobody on the way can change it, and
-//! sends the browser with a reference that is good once, for a minute.
+//! sends the browser with a reference that is good for a minute, until the request was answered.
 
 use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, post, web};
+use futures_util::future::try_join;
 use serde::Serialize;
 use shared::key_value::Key;
 use shared::problem::Problem;
+use shared::session::UserId;
 use utoipa::ToSchema;
 
 use super::{client, read};
 use crate::AuthService;
-use crate::authorization::request;
+use crate::authorization::{flow, request};
 use crate::client_authentication::authenticate;
 use crate::clients::Client;
-use crate::codes::random_text;
+use crate::codes::{random_text, sha256};
 use crate::form::Form;
 use crate::oauth_error::{OAuthError, OAuthErrorBody};
 use crate::small_values::Payer;
@@ -25,6 +27,11 @@ const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 
 fn key(reference: &str) -> Key {
     Key::new("pushed_request", reference.as_bytes())
+}
+
+/// The request was answered.
+fn answered_key(reference: &str) -> Key {
+    Key::new("answered_pushed_request", reference.as_bytes())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -45,7 +52,7 @@ struct Pushed {
         (status = 400, description = "As at the authorization endpoint", body = OAuthErrorBody),
         (status = 401, description = "`invalid_client`", body = OAuthErrorBody),
         (status = 408, description = "The form did not arrive in time", body = OAuthErrorBody),
-        (status = 413, description = "The form is too large, or its parameters have more than 4 KiB together; the description names the largest", body = OAuthErrorBody),
+        (status = 413, description = "The form is too large, or its parameters have more than 5 KiB together; the description names the largest", body = OAuthErrorBody),
         (status = 415, description = "The body is no form", body = OAuthErrorBody),
         (status = 429, description = "`slow_down`", body = OAuthErrorBody),
         (status = 503, description = "`temporarily_unavailable`", body = OAuthErrorBody),
@@ -77,13 +84,18 @@ pub(in super::super) async fn push(
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(pushed))
 }
 
-/// The request and its client: the one that was pushed, where the browser brings a reference to it.
+/// A request, its client, and its reference where it was pushed.
+pub(super) struct Resolved {
+    pub(super) client: Client,
+    pub(super) form: Form,
+    pub(super) reference: Option<String>,
+}
+
+/// The request and its client: the one that was pushed, where the browser brings a reference to it. It may be opened again
+/// until it was answered, for browsers load pages again (RFC 9126, section 4).
 ///
 /// The inner error is for the person: nobody can be answered.
-pub(super) async fn resolve(
-    service: &AuthService,
-    form: Form,
-) -> Result<Result<(Client, Form), &'static str>, Problem> {
+pub(super) async fn resolve(service: &AuthService, form: Form) -> Result<Result<Resolved, &'static str>, Problem> {
     let client = match client(service, form.get("client_id")).await? {
         Ok(client) => client,
         Err(why) => return Ok(Err(why)),
@@ -92,14 +104,35 @@ pub(super) async fn resolve(
         if client.metadata.require_pushed_authorization_requests {
             return Ok(Err("this application must push its requests (RFC 9126)"));
         }
-        return Ok(Ok((client, form)));
+        return Ok(Ok(Resolved { client, form, reference: None }));
     };
     let over = "the reference to the request (request_uri) is not known, was used, or is another application's";
-    let Some(kept) = service.key_values.get(&key(reference)).await? else { return Ok(Err(over)) };
+    let (key, answered_key) = (key(reference), answered_key(reference));
+    let (kept, answered) = try_join(service.key_values.get(&key), service.key_values.get(&answered_key)).await?;
+    let Some(kept) = kept.filter(|_| answered.is_none()) else { return Ok(Err(over)) };
     let (owner, pushed): (String, Form) = serde_json::from_slice(&kept).map_err(Problem::internal)?;
-    // Another client does not use it up.
-    if owner != client.id || service.key_values.take(&key(reference)).await?.is_none() {
+    if owner != client.id {
         return Ok(Err(over));
     }
-    Ok(Ok((client, pushed)))
+    Ok(Ok(Resolved { client, form: pushed, reference: Some(reference.to_owned()) }))
+}
+
+/// The request that was pushed under `reference` is answered to this user, once: of several answers at once one gets `true`, and
+/// that one again where `by`, which names it, comes back after a failure. A request that was not pushed has no other answer.
+///
+/// # Errors
+/// 429 when the user has left too much behind; 503 when the key-value store does not answer.
+pub(super) async fn end(
+    service: &AuthService,
+    reference: Option<&str>,
+    by: &str,
+    user: UserId,
+) -> Result<bool, Problem> {
+    let Some(reference) = reference else { return Ok(true) };
+    let (key, by) = (answered_key(reference), sha256(by));
+    // As long as a person may take who has opened it.
+    if service.key_values.claim(&key, by.as_bytes(), flow::TTL, &Payer::User(user)).await? {
+        return Ok(true);
+    }
+    Ok(service.key_values.get(&key).await?.is_some_and(|first| first == by.as_bytes()))
 }

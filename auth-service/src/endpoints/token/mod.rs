@@ -48,7 +48,7 @@ struct TokenRequest<'a> {
     request_body(content = inline(std::collections::HashMap<String, String>), content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Tokens", body = ClientTokens, headers(("Cache-Control" = String, description = "`no-store`"))),
-        (status = 400, description = "`invalid_request`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope`, `invalid_target`, `invalid_dpop_proof`", body = OAuthErrorBody),
+        (status = 400, description = "`invalid_request`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope`, `invalid_target`, `invalid_dpop_proof`; `use_dpop_nonce` where the time of a DPoP proof is out of bounds", body = OAuthErrorBody, headers(("DPoP-Nonce" = Option<String>, description = "With `use_dpop_nonce` (RFC 9449, section 8): the nonce of the next proof, good for a minute"))),
         (status = 401, description = "`invalid_client`", body = OAuthErrorBody),
         (status = 408, description = "The form did not arrive in time", body = OAuthErrorBody),
         (status = 413, description = "The form is too large", body = OAuthErrorBody),

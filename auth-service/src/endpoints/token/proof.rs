@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use shared::authentication::dpop_proof;
+use shared::authentication::{DPOP_NONCE, dpop_proof};
 use shared::key_value::Key;
 use shared::token::Thumbprint;
 use shared::token::dpop::{self, Proof, ProofError, ProvenRequest};
@@ -21,7 +21,7 @@ const REMEMBERED: Duration = Duration::from_secs(180);
 /// Whether it was used before is asked by [`TokenRequest::bind`].
 ///
 /// # Errors
-/// `invalid_dpop_proof`.
+/// `invalid_dpop_proof`; `use_dpop_nonce`, with a nonce, where the client's clock is wrong (RFC 9449, section 8).
 pub(super) fn read(service: &AuthService, http: &HttpRequest, client: &Client) -> Result<Option<Proof>, OAuthError> {
     let Some(proof) = dpop_proof(http.headers()).map_err(refused)? else {
         let needed = client.metadata.dpop_bound_access_tokens;
@@ -29,7 +29,12 @@ pub(super) fn read(service: &AuthService, http: &HttpRequest, client: &Client) -
     };
     let url = format!("{}/oauth2/token", service.issuer.trim_end_matches('/'));
     let request = ProvenRequest { method: http.method().as_str(), url: &url, access_token: None };
-    Ok(Some(dpop::check(proof, request, service.clock.now()).map_err(refused)?))
+    let now = service.clock.now();
+    let checked = dpop::check(proof, request, now, |nonce| service.proof_nonces.is_recent(nonce, now));
+    checked.map(Some).map_err(|error| match error {
+        ProofError::Time => nonce_needed(&service.proof_nonces.make(now)),
+        error => refused(error),
+    })
 }
 
 impl TokenRequest<'_> {
@@ -62,6 +67,11 @@ impl TokenRequest<'_> {
         }
         Ok(Some(proof.key))
     }
+}
+
+fn nonce_needed(nonce: &str) -> OAuthError {
+    let description = format!("{}; send the nonce in the header DPoP-Nonce", ProofError::Time);
+    OAuthError::new("use_dpop_nonce", description).header(DPOP_NONCE, nonce)
 }
 
 fn refused(error: ProofError) -> OAuthError {

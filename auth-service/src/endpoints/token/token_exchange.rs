@@ -56,7 +56,10 @@ async fn subject_token(request: &TokenRequest<'_>) -> Result<(Arc<UserToken>, Us
         Some(Shown { token: VerifiedToken::User(token), speaks_for: Some((user, session)) }) => {
             Ok((token, user, session))
         }
-        _ => Err(OAuthError::invalid_grant()),
+        // One text for all reasons (RFC 8693, section 2.2.2).
+        _ => Err(OAuthError::invalid_request(
+            "the subject_token is not valid, has expired, was taken back, or is not for this client",
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{see_other, to_own_page};
 use crate::problem::Problem;
 use crate::ration::Ration;
 use crate::relying_party::own_pages::{Came, came};
+use crate::relying_party::signed::Refused;
 use crate::relying_party::tokens::Tokens;
 use crate::relying_party::{RelyingParty, logout_token};
 use crate::request::read_body_in_time;
@@ -113,7 +114,8 @@ pub(super) async fn finish(
 /// The provider tells that a session, or all of a user, has ended (OpenID Connect Back-Channel Logout, section 2.8).
 ///
 /// # Errors
-/// 400 `invalid_request` for anything that is no good logout token; 408 and 413 for a body that is late or too large.
+/// 400 `invalid_request` for anything that is no good logout token, which its sender does not repeat; 503 where this process may
+/// not know the key yet, or its clock is in doubt; 408 and 413 for a body that is late or too large.
 pub(super) async fn hear(
     relying_party: web::Data<RelyingParty>,
     request: HttpRequest,
@@ -128,7 +130,8 @@ pub(super) async fn hear(
     };
     match relying_party.take_in(&request, &body).await {
         Ok(()) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).finish(),
-        Err(why) => {
+        Err(NotTaken::Later(why)) => Problem::unavailable("what a logout token is held against", why).error_response(),
+        Err(NotTaken::Refused(why)) => {
             refused(&why);
             let body = json!({"error": "invalid_request", "error_description": "the logout token is refused"});
             HttpResponse::build(StatusCode::BAD_REQUEST).insert_header((CACHE_CONTROL, "no-store")).json(body)
@@ -142,22 +145,45 @@ fn refused(why: &dyn std::fmt::Display) {
     LINES.tell("a logout token is refused", |left_out| tracing::warn!(%why, left_out, "a logout token is refused"));
 }
 
+/// Why a logout token was not taken.
+enum NotTaken {
+    Refused(String),
+    /// It may be good, and is known to be a moment later.
+    Later(&'static str),
+}
+
+impl From<&str> for NotTaken {
+    fn from(why: &str) -> Self {
+        Self::Refused(why.to_owned())
+    }
+}
+
 impl RelyingParty {
-    async fn take_in(&self, request: &HttpRequest, body: &[u8]) -> Result<(), String> {
+    async fn take_in(&self, request: &HttpRequest, body: &[u8]) -> Result<(), NotTaken> {
         let content_type =
             request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err("it is not sent as a form".to_owned());
+            return Err("it is not sent as a form".into());
         }
         if body.len() > MAX_FORM {
-            return Err("it is too large".to_owned());
+            return Err("it is too large".into());
         }
         let form = Parameters::read(body).map_err(|_| "a parameter is given twice")?;
         let token = form.get("logout_token").ok_or("there is no logout_token")?;
         let (keys, now) = (self.0.single_sign_on.keys(), self.clock().now());
         let client = (self.0.config.issuer.as_str(), self.0.config.client_id.as_str());
-        let token = logout_token::verify(token, keys, client, now).await.map_err(|why| why.to_string())?;
-        if self.0.logged_out.remember(token, now) { Ok(()) } else { Err("it was received before".to_owned()) }
+        let token = logout_token::verify(token, keys, client, now).await.map_err(|why| self.not_taken(why))?;
+        if self.0.logged_out.remember(token, now) { Ok(()) } else { Err("it was received before".into()) }
+    }
+
+    /// Whether it lies with this process that a token is refused: the issuer signs with a key that was not read yet, or the clocks
+    /// are too far apart.
+    fn not_taken(&self, why: Refused) -> NotTaken {
+        match why {
+            Refused::UnknownKey => NotTaken::Later("its key is not known yet"),
+            Refused::Time if self.0.single_sign_on.can_tell().is_err() => NotTaken::Later("the clock is in doubt"),
+            why => NotTaken::Refused(why.to_string()),
+        }
     }
 }

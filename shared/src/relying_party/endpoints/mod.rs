@@ -31,10 +31,11 @@ pub fn endpoints(app: &mut web::ServiceConfig) {
 }
 
 fn only(path: &'static str, method: &'static str, route: Route) -> Resource {
+    let methods = if method == "GET" { "GET, HEAD" } else { method };
     web::resource(path).route(route).default_service(web::to(move || async move {
-        let detail = format!("this path answers {method}");
+        let detail = format!("this path answers {methods}");
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-        Err::<HttpResponse, Problem>(problem.header(ALLOW, method))
+        Err::<HttpResponse, Problem>(problem.header(ALLOW, methods))
     }))
 }
 
