@@ -17,7 +17,7 @@ use crate::world::expect;
 const PAUSE: Duration = Duration::from_millis(15);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A client that logs in again and again is not throttled.
-pub(crate) const NO_THROTTLE: [(&str, &str); 4] = [
+pub(crate) const NO_THROTTLE: [(&str, &str); 5] = [
     ("LOGIN_ATTEMPTS_PER_ACCOUNT", "100000"),
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
     ("REGISTRATIONS_PER_ADDRESS", "100000"),

@@ -5,7 +5,7 @@ mod postgres;
 mod redis;
 
 /// A client that tries again and again is not throttled.
-const NO_THROTTLE: [(&str, &str); 4] = [
+const NO_THROTTLE: [(&str, &str); 5] = [
     ("LOGIN_ATTEMPTS_PER_ACCOUNT", "100000"),
     ("LOGIN_ATTEMPTS_PER_ADDRESS", "100000"),
     ("REGISTRATIONS_PER_ADDRESS", "100000"),
