@@ -126,6 +126,7 @@ impl Config {
         let names = ("auth-service", "Accounts, login, sessions, tokens and keys.", env!("CARGO_PKG_VERSION"));
         let server = ServerConfig {
             open_paths: &crate::endpoints::OPEN_PATHS,
+            ending_paths: &crate::endpoints::ENDING_PATHS,
             ..ServerConfig::read(settings, names, ("AUTH_ADDR", "127.0.0.1:8081"))
         };
         let is_embedded = embedded.is_some();

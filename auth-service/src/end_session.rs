@@ -241,6 +241,9 @@ async fn end_here(
 ) -> Result<usize, Problem> {
     let mut known: Vec<SessionId> = service.sessions.list(user).await?.into_iter().map(|session| session.id).collect();
     known.retain(|id| Some(*id) != except);
+    if known.is_empty() && reason == EndReason::EndedByUser {
+        return Ok(0);
+    }
     if let Err(error) = intend(service, &known, Some(user), reason, by).await {
         tracing::warn!(%error, %user, "sessions are ended before it is written down");
     }

@@ -128,6 +128,7 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
         endpoints(config);
     })?;
     running.close_at_the_end(&service.database);
+    running.keep(service.keys.clock_watch().clone().keep_comparing());
     running.keep(tend_keys(service.clone()));
     running.keep(finish_endings(service.clone()));
     running.keep(pruning::keep_pruning(service.clone()));
@@ -149,7 +150,8 @@ fn reached_at(address: SocketAddr) -> SocketAddr {
 
 fn readiness(service: &Arc<AuthService>, single_sign_on: &SingleSignOn) -> Readiness {
     let (sessions, values, keys) = (service.sessions.clone(), service.clone(), service.clone());
-    let ready = Readiness::default().database(&service.database).single_sign_on(single_sign_on);
+    let ready = Readiness::default().database(&service.database).clock(service.keys.clock_watch());
+    let ready = ready.single_sign_on(single_sign_on);
     let ready = ready.check("session store", move || {
         let sessions = sessions.clone();
         async move { sessions.ping().await.map_err(|error| error.to_string()) }

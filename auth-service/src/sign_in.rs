@@ -112,6 +112,7 @@ pub async fn begin(
     attempt: &Attempt,
     remembers: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Session, Problem> {
+    service.keys.know_the_time()?;
     let by = By { actor: Actor::User(user.id), ..attempt.by() };
     let mut attributes = end_session::at_version(user.version);
     attributes.extend(remembers);

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use shared::calls;
 use shared::clock::{Clock, Timestamp};
-use shared::database::Database;
+use shared::database::{ClockWatch, Database};
 use shared::problem::Problem;
 use shared::program::Fault;
 use shared::token::{AccessClaims, PublishedKey, SharedSecret};
@@ -55,6 +55,7 @@ pub struct SigningKeys {
     master_keys: MasterKeys,
     plan: KeyPlan,
     clock: Clock,
+    clock_watch: ClockWatch,
     /// Signs access tokens in place of the keys, where there is one.
     shared_secret: Option<SharedSecret>,
     /// Ring by ring; in each, the oldest first.
@@ -73,7 +74,9 @@ impl SigningKeys {
         plan: KeyPlan,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let keys = Self { database, master_keys, plan, clock, shared_secret: None, known: RwLock::default() };
+        let clock_watch = ClockWatch::new(database.clone());
+        let keys =
+            Self { database, master_keys, plan, clock, clock_watch, shared_secret: None, known: RwLock::default() };
         keys.reload().await?;
         for alg in keys.missing().into_iter().filter(|alg| alg.is_made_quickly()) {
             keys.make_first(alg).await?;
@@ -84,6 +87,20 @@ impl SigningKeys {
     /// Has this secret sign access tokens, where there is one; all other tokens are the keys' as before.
     pub fn with_shared_secret(self, shared_secret: Option<SharedSecret>) -> Self {
         Self { shared_secret, ..self }
+    }
+
+    /// Nothing is signed while this is in doubt: a token's times would mean nothing.
+    pub fn clock_watch(&self) -> &ClockWatch {
+        &self.clock_watch
+    }
+
+    /// # Errors
+    /// 503 while this machine's clock is in doubt: nothing that begins now has a time that others can go by.
+    pub fn know_the_time(&self) -> Result<(), Problem> {
+        if !self.clock_watch.is_in_doubt() {
+            return Ok(());
+        }
+        Err(Problem::unavailable("the clock of this machine", "it differs by 30 s or more from the database's"))
     }
 
     pub fn plan(&self) -> &KeyPlan {
@@ -157,8 +174,9 @@ impl SigningKeys {
     /// Signs an access token (RFC 9068) with the newest key in use of the plan's algorithm, or with the shared secret.
     ///
     /// # Errors
-    /// 503 when no key is in use.
+    /// 503 when no key is in use, and while this machine's clock is in doubt.
     pub fn sign_access(&self, claims: &AccessClaims) -> Result<String, Problem> {
+        self.know_the_time()?;
         match &self.shared_secret {
             Some(secret) => secret.sign(claims).map_err(Problem::internal),
             None => self.sign(ACCESS_TOKEN, self.plan.alg, claims),
@@ -168,8 +186,9 @@ impl SigningKeys {
     /// Signs a token of type `typ` with the newest key in use of that algorithm.
     ///
     /// # Errors
-    /// 503 when no key is in use.
+    /// 503 when no key is in use, and while this machine's clock is in doubt.
     pub fn sign(&self, typ: &str, alg: SigningAlg, claims: &impl Serialize) -> Result<String, Problem> {
+        self.know_the_time()?;
         let (known, now) = (self.known(), self.clock.now());
         let in_use = |key: &&Arc<KnownKey>| key.stored.alg == alg.as_str() && is_in_use(&key.stored, now);
         let key = known.iter().rev().find(in_use);
@@ -217,6 +236,10 @@ impl SigningKeys {
     /// The database does not answer, or `MASTER_KEY` does not open a key.
     pub async fn tend(&self) -> anyhow::Result<()> {
         self.reload().await?;
+        // A key that is made by a wrong clock would wait for a time that does not come.
+        if !self.clock_watch.is_right().await {
+            return Ok(());
+        }
         let (known, now) = (self.known(), self.clock.now());
         for alg in SigningAlg::ALL {
             match newest(&known, alg) {

@@ -24,6 +24,8 @@ pub enum Payer {
     User(UserId),
     /// The holder of this key and of a good grant.
     Key(Thumbprint),
+    /// A client that has proved who it is: strangers in its network cannot use up what is its own.
+    Client(String),
     /// No payer: how much is written is bounded in another way. The reason stands where this is used.
     Platform,
 }
@@ -119,6 +121,7 @@ impl SmallValues {
         let payer = match payer {
             Payer::Network(network) => key_value::Payer::Network(network),
             Payer::User(user) => key_value::Payer::Known("user", user.0.as_bytes()),
+            Payer::Client(id) => key_value::Payer::Known("client", id.as_bytes()),
             Payer::Key(key) => key_value::Payer::Known("key", &key.0),
             Payer::Platform => return Ok(()),
         };

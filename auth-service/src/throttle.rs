@@ -199,7 +199,8 @@ impl Throttle {
         self.count_all(&from_network("register-client-address", "", &Network::of(address), most)).await
     }
 
-    /// Counts a change that an account or a client makes to its own entry: each is a row of the audit.
+    /// Counts a change that an account or a client makes to what is its own (a name, a registration, a consent): each is a row of
+    /// the audit.
     ///
     /// # Errors
     /// Nothing can be counted: nothing may be changed.

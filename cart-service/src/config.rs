@@ -39,7 +39,10 @@ impl Config {
     /// not asked for, and `DATABASE_URL` and `CHECKOUT_SECRET` may be left to whoever embeds.
     pub fn read(settings: &mut Settings, embedded: Option<Arc<dyn SessionStore>>) -> Self {
         let about = ("cart-service", env!("CARGO_PKG_DESCRIPTION"), env!("CARGO_PKG_VERSION"));
-        let server = ServerConfig::read(settings, about, ("CART_ADDR", "127.0.0.1:8082"));
+        let server = ServerConfig {
+            ending_paths: &["/logout"],
+            ..ServerConfig::read(settings, about, ("CART_ADDR", "127.0.0.1:8082"))
+        };
         let is_embedded = embedded.is_some();
         let ConnectionUrl(database_url) = {
             let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");

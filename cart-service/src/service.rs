@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use shared::authentication::SingleSignOn;
 use shared::clock::Clock;
-use shared::database::Database;
+use shared::database::{ClockWatch, Database};
 use shared::relying_party::RelyingParty;
 use shared::server::{self, Readiness, Running};
 use shared::telemetry;
@@ -40,7 +40,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let clock = config.single_sign_on.clock.clone();
     let single_sign_on = SingleSignOn::join(config.single_sign_on);
     single_sign_on.settle().await;
-    let readiness = Readiness::default().database(&database).single_sign_on(&single_sign_on);
+    let clock_watch = ClockWatch::new(database.clone());
+    let readiness = Readiness::default().database(&database).clock(&clock_watch).single_sign_on(&single_sign_on);
     let service = Data::new(CartService {
         database: database.clone(),
         clock: clock.clone(),
@@ -57,6 +58,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         endpoints(app);
     })?;
     running.close_at_the_end(&database);
-    running.keep(sweeper::sweep_forever(database, clock));
+    running.keep(clock_watch.clone().keep_comparing());
+    running.keep(sweeper::sweep_forever(database, clock, clock_watch));
     Ok(running)
 }

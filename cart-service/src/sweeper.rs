@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::calls;
 use shared::clock::Clock;
-use shared::database::Database;
+use shared::database::{ClockWatch, Database};
 use shared::key_value::{DatabaseKeyValueStore, KeyValueStore as _};
 
 use crate::storage;
@@ -19,12 +19,16 @@ const BATCH: i64 = 100;
 /// the order service takes for done.
 const RELEASED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-/// Sweeps until it is dropped. A failure is logged, counted, and tried again with the next look.
-pub(crate) async fn sweep_forever(database: Database, clock: Clock) {
+/// Sweeps until it is dropped, but not while this machine's clock is in doubt. A failure is logged, counted, and tried again with
+/// the next look.
+pub(crate) async fn sweep_forever(database: Database, clock: Clock, clock_watch: ClockWatch) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if !clock_watch.is_right().await {
+            continue;
+        }
         if let Err(error) = sweep(&database, &clock).await {
             metrics::counter!("roam_sweep_failures_total").increment(1);
             tracing::warn!(%error, "expired holds and carts could not be swept; the next look tries again");

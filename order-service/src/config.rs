@@ -48,7 +48,10 @@ impl Config {
     /// not asked for, and `DATABASE_URL` may be left to whoever embeds.
     pub fn read(settings: &mut Settings, embedded: Option<Arc<dyn SessionStore>>) -> Self {
         let about = ("order-service", env!("CARGO_PKG_DESCRIPTION"), env!("CARGO_PKG_VERSION"));
-        let server = ServerConfig::read(settings, about, ("ORDER_ADDR", "127.0.0.1:8083"));
+        let server = ServerConfig {
+            ending_paths: &["/logout"],
+            ..ServerConfig::read(settings, about, ("ORDER_ADDR", "127.0.0.1:8083"))
+        };
         let (name, meaning) = ("DATABASE_URL", "the service's own database: postgres://… or sqlite:PATH");
         let ConnectionUrl(database_url) = if embedded.is_some() {
             settings.optional(name, meaning).unwrap_or_default()

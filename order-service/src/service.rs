@@ -7,7 +7,7 @@ use actix_web::web::Data;
 use anyhow::Context as _;
 use shared::authentication::SingleSignOn;
 use shared::clock::Clock;
-use shared::database::Database;
+use shared::database::{ClockWatch, Database};
 use shared::relying_party::RelyingParty;
 use shared::server::{self, Readiness, Running};
 use shared::telemetry;
@@ -66,8 +66,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let service = OrderService::open(&config).await?;
     let single_sign_on = SingleSignOn::join(config.single_sign_on);
     single_sign_on.settle().await;
-    let recovering = keep_recovering(service.clone(), config.recovery_interval);
-    let readiness = Readiness::default().database(&service.database).single_sign_on(&single_sign_on);
+    let clock_watch = ClockWatch::new(service.database.clone());
+    let recovering = keep_recovering(service.clone(), config.recovery_interval, clock_watch.clone());
+    let readiness = Readiness::default().database(&service.database).clock(&clock_watch);
+    let readiness = readiness.single_sign_on(&single_sign_on);
     let database = service.database.clone();
     let relying_party = Data::new(RelyingParty::new(config.relying_party, single_sign_on.clone())?);
     let (service, single_sign_on, site) = (Data::new(service), Data::new(single_sign_on), Data::new(config.site));
@@ -77,6 +79,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         endpoints(app);
     })?;
     running.close_at_the_end(&database);
+    running.keep(clock_watch.keep_comparing());
     running.keep(recovering);
     Ok(running)
 }

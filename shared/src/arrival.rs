@@ -63,6 +63,7 @@ pub struct Arrival {
     /// Set when the client closes its side of the connection.
     hung_up: Arc<AtomicBool>,
     has_effects: AtomicBool,
+    goes_on: AtomicBool,
 }
 
 impl Arrival {
@@ -70,7 +71,7 @@ impl Arrival {
     pub fn now(may_have_lain: bool, hung_up: Arc<AtomicBool>) -> Self {
         let pause = Pauses::of_this_process().count().saturating_sub(u64::from(may_have_lain));
         let (at, wall) = (Instant::now(), Clock::default().now());
-        Self { at, wall, pause, hung_up, has_effects: AtomicBool::new(false) }
+        Self { at, wall, pause, hung_up, has_effects: AtomicBool::new(false), goes_on: AtomicBool::new(false) }
     }
 
     /// One so long ago.
@@ -85,10 +86,15 @@ impl Arrival {
         self.at.elapsed().max(Clock::default().now().since(self.wall))
     }
 
+    /// The request is carried out though its client hangs up: it only ends something.
+    pub(crate) fn goes_on_when_hung_up(&self) {
+        self.goes_on.store(true, Ordering::Release);
+    }
+
     /// # Errors
     /// It is too late for the request.
     pub fn is_in_time(&self) -> Result<(), TooLate> {
-        if self.hung_up.load(Ordering::Acquire) {
+        if self.hung_up.load(Ordering::Acquire) && !self.goes_on.load(Ordering::Acquire) {
             return Err(TooLate::HungUp);
         }
         if Pauses::of_this_process().count() > self.pause {
@@ -143,6 +149,14 @@ mod tests {
         assert_eq!(arrival.is_in_time(), Ok(()));
         hung_up.store(true, Ordering::Release);
         assert_eq!(arrival.before_an_effect(), Err(TooLate::HungUp));
+    }
+
+    #[test]
+    fn an_end_is_carried_out_though_its_client_has_hung_up() {
+        let arrival = arrival(true);
+        assert_eq!(arrival.is_in_time(), Err(TooLate::HungUp));
+        arrival.goes_on_when_hung_up();
+        assert_eq!((arrival.is_in_time(), arrival.before_an_effect()), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How far this machine's clock is from another: the session store's or the issuer's. Owns the bounds, the metric and the
+//! How far this machine's clock is from another: the session store's, the issuer's or the database's. Owns the bounds, the metric and the
 //! log line; never sets a clock.
 
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Reading {
 }
 
 impl ClockSkew {
-    /// `other` says whose clock it is: `store` or `issuer`.
+    /// `other` says whose clock it is: `store`, `issuer` or `database`.
     pub fn from(other: &'static str) -> Self {
         let (ahead, too_far, is_told) = (AtomicI64::new(0), AtomicU32::new(0), AtomicBool::new(false));
         Self(Arc::new(Inner { other, ahead, too_far, is_told }))

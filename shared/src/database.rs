@@ -7,6 +7,7 @@
 //! The rules of the shared text: `$1`, `RETURNING`, `ON CONFLICT`, `UUID`, `BIGINT`, `TEXT`, `BYTEA`, `BOOLEAN`; times are
 //! [`Timestamp`](crate::clock::Timestamp)s that are bound, never `now()`.
 
+mod clock_watch;
 mod hosts;
 mod measured;
 mod primary;
@@ -24,6 +25,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Postgres, Sqlite};
 use tracing::Span;
 
+pub use self::clock_watch::ClockWatch;
 use self::hosts::Hosts;
 pub use self::measured::Measured;
 pub use self::primary::Primary;

@@ -133,7 +133,7 @@ impl Assertion {
             return Ok(Err(Reason::WrongSignature));
         }
         let once = Key::new("client-assertion", format!("{} {}", client.id, self.claims.jti).as_bytes());
-        let payer = Payer::client(service, client, http);
+        let payer = Payer::Client(client.id.clone());
         let is_first = service.key_values.claim(&once, b"", expires_at.since(now) + CLOCK_SKEW, &payer).await?;
         Ok(is_first.then_some(()).ok_or(Reason::Repeated))
     }

@@ -140,12 +140,16 @@ pub async fn register(
     address: Option<IpAddr>,
 ) -> Result<Registered, OAuthError> {
     refuse_when_off(service)?;
-    service.throttle.client_registration(address).await?.map_err(Problem::from)?;
-    let initial_hash = initial_token.map(|token| SecretHash::of(token.expose_secret())).ok_or_else(invalid_token)?;
-    // Whoever has no token makes this service neither think nor call.
-    if !storage::is_initial_token(&service.database, &initial_hash, service.clock.now()).await? {
+    let initial_hash = initial_token.map(|token| SecretHash::of(token.expose_secret()));
+    let is_good = match &initial_hash {
+        Some(hash) => storage::is_initial_token(&service.database, hash, service.clock.now()).await?,
+        None => false,
+    };
+    // A good token has uses of its own. Without one, this service neither reads on nor calls.
+    let Some(initial_hash) = initial_hash.filter(|_| is_good) else {
+        service.throttle.client_registration(address).await?.map_err(Problem::from)?;
         return Err(invalid_token());
-    }
+    };
     let metadata = read(service, members).await?;
     let now = service.clock.now();
     let ((secret, secret_hash), (registration_token, registration_hash)) = (secret_for(&metadata), make_up());

@@ -3,11 +3,13 @@
 //! as soon as it is back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use shared::clock::Timestamp;
 use shared::database::Transaction;
 use shared::session::{EndReason, SessionId, UserId};
+use tokio::time::timeout;
 
 use crate::AuthService;
 use crate::back_channel;
@@ -15,6 +17,8 @@ use crate::storage::audit::{self, Act, By, Entry};
 use crate::storage::endings::{self, Ended, NewEnding};
 use crate::storage::{clients, grants};
 
+/// How long an end waits for the database.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How many sessions wait for the database at most. What is beyond is in the log, and in the intents of others.
 const MOST: usize = 100_000;
 
@@ -95,7 +99,9 @@ pub(super) async fn settle(service: &AuthService, sessions: &[SessionId], word: 
     sessions.sort_unstable();
     sessions.dedup();
     let left = Left { at: service.clock.now(), sessions, word };
-    let settled = settle_now(service, &left).await;
+    // A database that hangs holds up no end: it is settled when it answers again.
+    let settled = timeout(PATIENCE, settle_now(service, &left)).await;
+    let settled = settled.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
     if let Err(error) = &settled {
         tracing::error!(%error, ?left, "entries of the audit wait for the database");
         service.unsettled.add(left);

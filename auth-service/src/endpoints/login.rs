@@ -221,8 +221,10 @@ pub(super) async fn log_out(
         }
         Some(token) => {
             let session = refreshing::read_own(&service, &token)?.session;
-            // A refresh token's MAC is good for ever: what it may announce again and again must be a live session's end.
-            if service.sessions.load(session).await?.is_none() {
+            // A refresh token's MAC is good for ever: it may not announce the same end again and again. A session that a store
+            // has lost is announced, for its access tokens may be good.
+            let is_gone = service.sessions.load(session).await?.is_none();
+            if is_gone && endings::has_session(&service.database, session).await? {
                 return Ok(gone(&service, &request));
             }
             (session, None, origin.anonymous())
@@ -288,7 +290,12 @@ pub(super) async fn log_out_all(
         None
     } else {
         self_contained::needs_kept_sessions(&service)?;
-        Some(end_session::end_all(&service, principal.user, None, EndReason::Logout, &by).await?)
+        let ended = end_session::end_all(&service, principal.user, None, EndReason::Logout, &by).await?;
+        if ended == 0 {
+            // The store has lost them. The one that asks is known.
+            end_session::end_of(&service, principal.session, Some(principal.user), EndReason::Logout, &by).await?;
+        }
+        Some(ended)
     };
     let mut answer = HttpResponse::Ok();
     for cookie in session_cookie::forget(&service, &request) {

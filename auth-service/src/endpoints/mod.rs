@@ -21,6 +21,17 @@ mod userinfo;
 use actix_web::web;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+/// The paths at which sessions and tokens end.
+pub(crate) const ENDING_PATHS: [&str; 7] = [
+    "/auth/logout",
+    "/auth/logout-all",
+    "/auth/sessions/",
+    "/oauth2/revoke",
+    "/oauth2/logout/confirm",
+    "/sign-out",
+    "/account/sessions",
+];
+
 /// What scripts of every origin may ask: what a client asks without a browser's session, and no page nor anything of `/auth`.
 /// A cookie opens nothing there to them: the client says in the request who it is and what it brings.
 pub(crate) const OPEN_PATHS: [&str; 8] = [

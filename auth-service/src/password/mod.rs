@@ -16,7 +16,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 pub use self::hashing::{NICENESS as HASHING_NICENESS, PARAMS as HASH_PARAMS, PasswordHasher, TooBusy, Verified};
 
-const MIN_BYTES: usize = 8;
+const MIN_CHARACTERS: usize = 8;
 const MAX_BYTES: usize = 1024;
 
 /// The 3,000 most common passwords of 8 characters or more, in lower case (OWASP ASVS 5.0, 6.2.4).
@@ -44,7 +44,7 @@ pub struct NewPassword(Password);
 /// Why a text is no password, or none for an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPassword {
-    #[error("a password has at least {MIN_BYTES} bytes")]
+    #[error("a password has at least {MIN_CHARACTERS} characters")]
     TooShort,
     #[error("a password has at most {MAX_BYTES} bytes")]
     TooLong,
@@ -89,7 +89,7 @@ impl NewPassword {
         // No hash of before is of a new one.
         let normal = Password::parse(text)?.0.normal;
         let counts = normal.expose_secret();
-        if counts.len() < MIN_BYTES {
+        if counts.chars().count() < MIN_CHARACTERS {
             return Err(InvalidPassword::TooShort);
         }
         if COMMON.contains(counts.to_lowercase().as_str()) {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn the_list_has_three_thousand_passwords() {
         assert_eq!(COMMON.len(), 3_000);
-        assert!(COMMON.iter().all(|text| text.len() >= MIN_BYTES && text.to_lowercase() == **text));
+        assert!(COMMON.iter().all(|text| text.chars().count() >= MIN_CHARACTERS && text.to_lowercase() == **text));
     }
 
     #[test]

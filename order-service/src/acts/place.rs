@@ -114,7 +114,9 @@ impl OrderService {
             Exceeded::Abandoned => {
                 count_order("too_many_abandoned");
                 let most = self.limits.abandoned;
-                let detail = format!("{most} of your orders of the last day came to nothing; order again tomorrow");
+                let detail = format!(
+                    "{most} of your orders of the last 24 hours came to nothing, and each counts for 24 hours; try again later"
+                );
                 Problem::too_many_requests("too_many_abandoned_orders", detail, ABANDONED_PAUSE)
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shared::calls;
 use shared::clock::Timestamp;
+use shared::database::ClockWatch;
 use shared::problem::Problem;
 
 use crate::OrderService;
@@ -15,12 +16,15 @@ use crate::storage::{deadlines, orders};
 /// How many orders are looked at in one go.
 const BATCH: u32 = 50;
 
-/// Recovers for ever, every `interval`.
-pub async fn keep_recovering(service: OrderService, interval: Duration) {
+/// Recovers for ever, every `interval`, but not while this machine's clock is in doubt.
+pub async fn keep_recovering(service: OrderService, interval: Duration, clock_watch: ClockWatch) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if !clock_watch.is_right().await {
+            continue;
+        }
         if let Err(error) = service.recover().await {
             tracing::warn!(%error, "recovery goes on later");
         }

@@ -110,7 +110,7 @@ pub async fn resume(
     let mut transaction = database.begin().await?;
     transaction.take_turn(order.user.0).await?;
     let mut others = count(&mut transaction, order.user, order.id, now).await?;
-    (others.given_up, others.abandoned) = (0, 0);
+    (others.given_up, others.cancelled, others.failed) = (0, 0, 0);
     if let Err(exceeded) = limits.allow_another(others) {
         return Ok(Resumed::Refused(exceeded));
     }
@@ -130,11 +130,12 @@ pub async fn resume(
 
 /// A user's orders that are not paid or came to nothing, but for one.
 async fn count(transaction: &mut Transaction, user: UserId, but_for: Uuid, now: Timestamp) -> Result<Counted, Error> {
-    let (unpaid, all, abandoned): (i64, i64, i64) = in_transaction!(transaction, |connection| {
+    let (unpaid, all, cancelled, failed): (i64, i64, i64, i64) = in_transaction!(transaction, |connection| {
         sqlx::query_as(
             "SELECT COALESCE(SUM(CASE WHEN status <> 'placing' OR leased_until > $3 THEN 1 ELSE 0 END), 0), COUNT(*), \
                  (SELECT COUNT(*) FROM orders WHERE user_id = $1 AND created_at > $4 AND paid_at IS NULL \
-                  AND status IN ('cancelling', 'cancelled', 'failed')) \
+                  AND status IN ('cancelling', 'cancelled')), \
+                 (SELECT COUNT(*) FROM orders WHERE user_id = $1 AND created_at > $4 AND status = 'failed') \
              FROM orders WHERE user_id = $1 AND id <> $2 AND status IN ('placing', 'reserved', 'placed', 'paying')",
         )
         .bind(user)
@@ -144,5 +145,5 @@ async fn count(transaction: &mut Transaction, user: UserId, but_for: Uuid, now: 
         .fetch_one(connection)
         .await
     })?;
-    Ok(Counted { unpaid, given_up: all - unpaid, abandoned })
+    Ok(Counted { unpaid, given_up: all - unpaid, cancelled, failed })
 }

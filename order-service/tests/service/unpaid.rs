@@ -69,7 +69,9 @@ async fn ho4_orders_that_come_to_nothing_are_bounded_for_a_day_and_those_that_ar
     ada.cancel(id(&paid)).await.expect(200);
     let cancelled = order(&ada, lamp, "cancelled").await.expect(201);
     ada.cancel(id(&cancelled)).await.expect(200);
-    ada.place("failed").await.refused(409, "cart_empty");
+    for number in 0..10 {
+        ada.place(&format!("failed-{number}")).await.refused(409, "cart_empty");
+    }
 
     let refused = order(&ada, lamp, "third").await;
     assert!(refused.headers.contains_key("retry-after"));

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::ration::Ration;
 use crate::request::{cookies_named, has_more_cookies};
 use crate::session::{Session, Touched};
-use crate::token::{UserToken, VerifiedToken};
+use crate::token::{TokenError, UserToken, VerifiedToken};
 
 /// The cookie that a login gives.
 pub(super) enum LoginCookie {
@@ -137,7 +137,12 @@ impl SingleSignOn {
     /// The sessions that cookies hold, unless they were ended, by themselves or with their user's epoch.
     async fn held(&self, sealed: &SealedCookie, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
         let now = self.0.clock.now();
-        let found = cookies_named(request.headers(), &sealed.cookie.name).filter_map(|text| sealed.open(text, now));
+        let shown: Vec<_> = cookies_named(request.headers(), &sealed.cookie.name).collect();
+        // A wrong clock finds good ones too old, and what is refused here is deleted.
+        if !shown.is_empty() && self.clocks_are_in_doubt() {
+            return Err(challenge::cannot_tell(TokenError::ClockInDoubt));
+        }
+        let found = shown.into_iter().filter_map(|text| sealed.open(text, now));
         let mut living = Vec::new();
         for session in found {
             if self.is_living(&session).await? {

@@ -238,6 +238,10 @@ impl SingleSignOn {
 
     /// Part of the verdict: what was taken back, as far as this process knows.
     pub(super) fn unrevoked(&self, verdict: Result<VerifiedToken, TokenError>) -> Result<VerifiedToken, TokenError> {
+        // A wrong clock finds good tokens too old, or from the future.
+        if verdict.as_ref().is_err_and(TokenError::is_of_its_times) && self.clocks_are_in_doubt() {
+            return Err(TokenError::ClockInDoubt);
+        }
         verdict.and_then(|token| {
             if self.0.revocations.holds_any(token.named()) || self.is_forgotten(&token) {
                 return Err(TokenError::Revoked);
@@ -255,7 +259,11 @@ impl SingleSignOn {
         if !self.0.revocations.are_known() {
             return Err(TokenError::RevocationsUnknown);
         }
-        if self.clocks_in_doubt().next().is_some() { Err(TokenError::ClockInDoubt) } else { Ok(()) }
+        if self.clocks_are_in_doubt() { Err(TokenError::ClockInDoubt) } else { Ok(()) }
+    }
+
+    pub(super) fn clocks_are_in_doubt(&self) -> bool {
+        self.clocks_in_doubt().next().is_some()
     }
 
     fn clocks_in_doubt(&self) -> impl Iterator<Item = &'static str> {

@@ -104,7 +104,7 @@ impl Hosts {
                 .options([
                     ("statement_timeout", "5s"),
                     ("lock_timeout", "4s"),
-                    ("idle_in_transaction_session_timeout", "15s"),
+                    ("idle_in_transaction_session_timeout", "5s"),
                 ])
                 .disable_statement_logging();
             Ok(Host { name: format!("{}:{}", options.get_host(), options.get_port()), options })

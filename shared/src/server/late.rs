@@ -10,16 +10,28 @@ use crate::arrival;
 use crate::calls;
 use crate::problem::Problem;
 
+fn ends_something(ending: &[&str], path: &str) -> bool {
+    ending.iter().any(|known| if known.ends_with('/') { path.starts_with(known) } else { path == *known })
+}
+
 /// Whether a request with this method may change something (RFC 9110, section 9.2.1).
 pub(super) fn may_change_something(method: &Method) -> bool {
     ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
 }
 
+/// Refuses what comes too late, but for the ends of a client that has hung up.
 pub(super) async fn refuse<B: MessageBody>(
+    ending: &'static [&'static str],
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    match calls::arrival().map_or(Ok(()), |arrival| arrival.is_in_time()) {
+    let arrival = calls::arrival();
+    if let Some(arrival) = &arrival
+        && ends_something(ending, request.path())
+    {
+        arrival.goes_on_when_hung_up();
+    }
+    match arrival.map_or(Ok(()), |arrival| arrival.is_in_time()) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         Err(late) => {
             arrival::count(late);

@@ -62,6 +62,9 @@ pub struct ServerConfig {
     pub route: Option<Route>,
     /// The paths whose answers scripts of every origin may read, never with a browser's credentials (CORS).
     pub open_paths: &'static [&'static str],
+    /// Paths at which something ends (a path that closes with `/` stands for all below it): a request there is carried out though
+    /// its client has hung up. It may be carried out twice, and a person who leaves the page at once is signed out.
+    pub ending_paths: &'static [&'static str],
 }
 
 impl ServerConfig {
@@ -87,6 +90,7 @@ impl ServerConfig {
             trace_callers,
             route: None,
             open_paths: &[],
+            ending_paths: &[],
         }
     }
 }
@@ -149,7 +153,7 @@ pub fn serve_on(
     Pauses::of_this_process();
     let closing = draining.clone();
     let (body_patience, trace_callers) = (config.body_patience, config.trace_callers.clone());
-    let open_paths = config.open_paths;
+    let (open_paths, ending_paths) = (config.open_paths, config.ending_paths);
     let application = move || {
         let route = route.clone();
         let observer = Rc::new(observe::Observer::new(service, closing.clone(), trace_callers.clone()));
@@ -168,7 +172,7 @@ pub fn serve_on(
             .configure(|config| documents::serve(config, api))
             .default_service(unknown)
             .wrap(middleware::from_fn(move |request, next| route::lead(route.clone(), request, next)))
-            .wrap(middleware::from_fn(late::refuse))
+            .wrap(middleware::from_fn(move |request, next| late::refuse(ending_paths, request, next)))
             .wrap(middleware::from_fn(move |request, next| cross_origin::share(open_paths, request, next)))
             .wrap(middleware::from_fn(move |request, next| observe::observe(observer.clone(), request, next)))
             .wrap(middleware::from_fn(head::as_get))

@@ -45,6 +45,17 @@ impl Readiness {
         })
     }
 
+    /// Ready while the clocks of this machine and of the database agree.
+    #[cfg(feature = "database")]
+    pub fn clock(self, watch: &crate::database::ClockWatch) -> Self {
+        let watch = watch.clone();
+        self.check("clock", move || {
+            let apart = "the clock of this machine differs by 30 s or more from the database's";
+            let agree = if watch.is_in_doubt() { Err(apart.to_owned()) } else { Ok(()) };
+            async move { agree }
+        })
+    }
+
     /// Ready when the issuer's keys and the revocations have been read.
     pub fn single_sign_on(self, single_sign_on: &SingleSignOn) -> Self {
         let single_sign_on = single_sign_on.clone();

@@ -90,6 +90,7 @@ impl Service {
             trace_callers: Vec::new(),
             route: None,
             open_paths: &["/lines/7", "/nothing", "/work"],
+            ending_paths: &[],
         };
         let data = entered.clone();
         let running = serve(&config, readiness, move |config| {

@@ -283,6 +283,11 @@ impl TokenError {
         matches!(self, Self::KeysUnavailable | Self::RevocationsUnknown | Self::ClockInDoubt)
     }
 
+    /// Whether a clock that is right could find the token good.
+    pub(crate) const fn is_of_its_times(&self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid)
+    }
+
     /// One word for a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {

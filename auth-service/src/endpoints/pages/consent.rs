@@ -152,6 +152,7 @@ async fn allow(
     origin: &Origin,
 ) -> Result<Option<Allowed>, Problem> {
     let (user, id, now) = (&session.user, &flow.client.id, service.clock.now());
+    service.throttle.own_change(&user.id.0.to_string()).await??;
     let mut transaction = service.database.begin().await?;
     let held = clients::hold(&mut transaction, id).await?.filter(|client| client.disabled_at.is_none());
     let Some(client) = held.filter(|client| flow.shown_to(user, client) == shown) else {

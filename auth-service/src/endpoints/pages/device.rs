@@ -119,6 +119,7 @@ async fn decide(
     by: BrowserSession,
     allowed: Option<ConsentEpoch>,
 ) -> Result<HttpResponse, Problem> {
+    service.throttle.own_change(&by.user.id.0.to_string()).await??;
     let (actor, detail) = (origin.of_user(by.user.id), format!("{}: {}", waiting.client.id, waiting.scope));
     let (entry, done) = match allowed {
         Some(_) => (Entry::done(Act::Consent, &actor), "/device?done=allow"),

@@ -79,7 +79,7 @@ texts! {
         scope_offline { en: "keep its access while you are signed in, also when you do not use it", zh: "在您保持登录期间持续访问，即使您没有使用它" }
         scope_account { en: "see and change your account", zh: "查看和修改您的账户" }
         scope_cart { en: "see and change your basket", zh: "查看和修改您的购物车" }
-        scope_orders { en: "see your orders, and order for you", zh: "查看您的订单并代您下单" }
+        scope_orders { en: "see your orders, order what is in your basket, pay and cancel for you", zh: "查看您的订单，并代您用购物车下单、付款和取消订单" }
         scope_admin { en: "administer this shop, where you may", zh: "在您的权限范围内管理本店" }
         scope_other(word) { en: "use “{word}”", zh: "使用“{word}”" }
 

@@ -31,7 +31,7 @@ texts! {
 
         basket { en: "Your basket", zh: "您的购物车" }
         basket_empty { en: "Your basket is empty", zh: "购物车是空的" }
-        basket_empty_next { en: "Whatever you add stays here for 30 days, signed in or not.", zh: "加入的商品会保留30天，无论是否登录。" }
+        basket_empty_next { en: "What you add stays here. Sign in, and it stays for as long as you like.", zh: "加入的商品会保留在这里。登录后将一直为您保留。" }
         look_around { en: "Look around", zh: "去逛逛" }
         each(price) { en: "{price} each", zh: "单价{price}" }
         update { en: "Update", zh: "更新" }

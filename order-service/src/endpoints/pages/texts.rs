@@ -47,7 +47,7 @@ texts! {
         problem_stock { en: "Something in your basket is not there in that number any more. Change the basket.", zh: "购物车中有商品库存不足，请修改购物车。" }
         problem_total { en: "That is more than one order can add up. Change the basket.", zh: "金额超出单个订单的上限，请修改购物车。" }
         problem_unpaid { en: "Too many of your orders are not paid yet. Pay or cancel one of them, then place this one.", zh: "您有过多未付款的订单。请先付款或取消其中一个，再提交此订单。" }
-        problem_abandoned { en: "Too many of your orders of the last day came to nothing. Try again tomorrow; your basket stays.", zh: "您在过去一天内有过多未完成的订单。请明天再试，购物车会保留。" }
+        problem_abandoned { en: "Too many of your orders of the last day came to nothing. Try again later; your basket stays.", zh: "您在过去一天内有过多未完成的订单。请稍后再试，购物车会保留。" }
         problem_cart { en: "The basket could not be ordered. Look at it once more.", zh: "购物车无法结算，请重新查看。" }
         problem_note { en: "The note is too long, or has characters that cannot be kept.", zh: "备注过长，或包含无法保存的字符。" }
 
