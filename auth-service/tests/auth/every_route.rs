@@ -65,8 +65,8 @@ async fn head_answers_as_get_does_on_every_route() {
     let cookies: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let routes = all_that_show_something(&app);
     for (name, value, at_least) in [
-        ("accept", "text/html".to_owned(), 8),
-        ("authorization", format!("Bearer {}", admin.access), 12),
+        ("accept", "text/html".to_owned(), 6),
+        ("authorization", format!("Bearer {}", admin.access), 8),
         ("cookie", cookies.join("; "), 8),
     ] {
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);

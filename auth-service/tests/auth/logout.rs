@@ -228,7 +228,7 @@ async fn whoever_is_not_signed_in_is_sent_on(app: App) {
 async fn what_cannot_be_read_is_refused_and_ends_nothing(app: App) {
     let (mut browser, client, tokens) = with_tokens(&app).await;
     let hint = hint(&tokens);
-    let long = "x".repeat(2049);
+    let long = "x".repeat(4097);
     for parameters in [
         &[("client_id", "nobody-known")][..],
         &[("client_id", "a b\u{7}")],

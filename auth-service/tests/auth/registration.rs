@@ -187,7 +187,7 @@ async fn a_name_that_would_deceive_is_refused(app: App) {
         "<script>alert(1)</script>",
         "{{7*7}}",
         "Ren\u{e9}e \u{5c71}\u{7530}",
-        "\u{645}\u{62d}\u{645}\u{62f}\u{200c}\u{646}\u{698}\u{627}\u{62f}",
+        "\u{639}\u{644}\u{6cc}\u{200c}\u{631}\u{636}\u{627}",
     ]
     .into_iter()
     .enumerate()

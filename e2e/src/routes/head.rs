@@ -43,7 +43,10 @@ fn comparable(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let values = |name: &str| {
         let values = headers.get_all(name).iter().map(|value| value.to_str().expect("text"));
         let values = values.map(|value| match name {
-            "set-cookie" => value.split('=').next().unwrap_or_default().to_owned(),
+            // That of a sign-in under way ends in its state.
+            "set-cookie" => {
+                value.split('=').next().and_then(|name| name.split("_login_").next()).unwrap_or_default().to_owned()
+            }
             "location" => value.split('?').next().unwrap_or_default().to_owned(),
             _ => value.to_owned(),
         });
