@@ -10,7 +10,7 @@ use auth_service::roles::Roles;
 use auth_service::{EmbeddedStores, FirstUser, Stores};
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authentication::SessionCookie;
-use shared::authentication::strategy::Strategy;
+use shared::authentication::strategy::{Place, Strategy};
 use shared::config::{ConnectionUrl, Settings};
 use shared::server::Route;
 
@@ -83,6 +83,16 @@ impl Config {
             server.route.clone_from(&route);
         }
         Ok(config)
+    }
+
+    /// Whether what several nodes would have to share is in this process's memory: its sessions, or the ends of them.
+    pub(crate) fn must_be_alone(&self) -> bool {
+        let remembers_alone = match &self.auth.stores {
+            Stores::Embedded(EmbeddedStores { sessions, .. }) => sessions.remembers_since().is_some(),
+            Stores::Redis(_) => false,
+        };
+        // The others read each other's ends from the database.
+        remembers_alone && !matches!(self.strategy().place(), Place::Memory | Place::EachNode)
     }
 
     /// Where all nodes hold all sessions, starts this one and gives its sessions to the three services.

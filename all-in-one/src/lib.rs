@@ -12,7 +12,8 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use auth_service::CreatedUser;
 use shared::calls::in_service;
-use shared::program;
+use shared::database::{Alone, Database};
+use shared::program::{self, Fault};
 use shared::server::Running;
 
 pub use self::config::{Addresses, Config};
@@ -26,6 +27,7 @@ pub struct Started {
     orders: Running,
     /// The accounts that this start made; the first start makes a demo user and an administrator.
     pub created: Vec<CreatedUser>,
+    _alone: Option<Alone>,
     _data: Locked,
 }
 
@@ -39,14 +41,16 @@ pub async fn start(mut config: Config) -> anyhow::Result<Started> {
         ensure_free(address, setting)?;
     }
     config.start_node().await?;
+    let must_be_alone = config.must_be_alone();
     let data = config.data.prepare()?;
+    let alone = if must_be_alone { Some(alone(&config.auth.database_url).await?) } else { None };
     let auth = in_service(config.auth.server.name, auth_service::start(config.auth)).await;
     let auth = auth.context("the auth service cannot start")?;
     let cart = in_service(config.cart.server.name, cart_service::start(config.cart)).await;
     let cart = cart.context("the cart service cannot start")?;
     let orders = in_service(config.orders.server.name, order_service::start(config.orders)).await;
     let orders = orders.context("the order service cannot start")?;
-    Ok(Started { auth: auth.running, cart, orders, created: auth.created, _data: data })
+    Ok(Started { auth: auth.running, cart, orders, created: auth.created, _alone: alone, _data: data })
 }
 
 impl Started {
@@ -56,6 +60,19 @@ impl Started {
             service.stop().await;
         }
     }
+}
+
+/// Keeps other nodes from the accounts whose sessions, or the ends of them, are in this process's memory alone.
+async fn alone(database_url: &str) -> anyhow::Result<Alone> {
+    let database = Database::open(database_url, 1).await.context("the auth service's database cannot be opened")?;
+    let held = database.alone().await.context("whether another node works with the accounts cannot be told")?;
+    held.ok_or_else(|| {
+        let next = "set REDIS_URL to the same Redis at all nodes, take SESSION_STRATEGY=replicated or sticky, or stop the \
+                    other node";
+        let why = "each node would take the sessions that the other has ended";
+        let fault = "another node works with these accounts (AUTH_DATABASE_URL), and there is no Redis for both";
+        anyhow::Error::msg(why).context(Fault::new(fault, next))
+    })
 }
 
 /// Whoever tries the product may have something else on the port: say so before anything is made.

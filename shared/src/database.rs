@@ -7,6 +7,7 @@
 //! The rules of the shared text: `$1`, `RETURNING`, `ON CONFLICT`, `UUID`, `BIGINT`, `TEXT`, `BYTEA`, `BOOLEAN`; times are
 //! [`Timestamp`](crate::clock::Timestamp)s that are bound, never `now()`.
 
+mod alone;
 mod clock_watch;
 mod hosts;
 mod measured;
@@ -25,6 +26,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Postgres, Sqlite};
 use tracing::Span;
 
+pub use self::alone::Alone;
 pub use self::clock_watch::ClockWatch;
 use self::hosts::Hosts;
 pub use self::measured::Measured;
@@ -40,7 +42,7 @@ use crate::program::Fault;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What names a database, for whoever is to correct it.
-const SETTING: &str = "DATABASE_URL (at the all-in-one AUTH_, CART_ or ORDER_DATABASE_URL)";
+const SETTING: &str = "DATABASE_URL (at the all-in-one AUTH_DATABASE_URL, CART_DATABASE_URL or ORDER_DATABASE_URL)";
 
 /// How long a server that has a query may be silent. It gives up by itself before; one that does not answer even then
 /// hangs, is cut off, or waits for a standby that is away.

@@ -52,6 +52,8 @@ impl Together {
         match service {
             Service::Auth => settings.extend([
                 ("MASTER_KEY", self.master_key.clone()),
+                // Under `cookie` it seals and opens sessions as the others do.
+                ("COOKIE_KEY", self.cookie_key.clone()),
                 trusted,
                 ("FIRST_CLIENTS", self.first_clients()),
             ]),

@@ -154,6 +154,20 @@ fn a_master_key_that_is_lost_or_another_is_named_with_what_to_do() {
     assert!(!operator.folder.path().join("data/master.key").exists(), "another one was made up in its place");
 }
 
+#[tokio::test]
+async fn a_second_node_whose_sessions_end_in_another_ones_memory_is_refused() {
+    for strategy in ["cookie", "hybrid"] {
+        let world = e2e::World::all_in_one(&[("SESSION_STRATEGY", strategy)]).await;
+        let accounts = format!("sqlite:{}", world.platform.data_folder().join("auth.db").display());
+        let operator =
+            Operator::with_one_process().but("SESSION_STRATEGY", strategy).but("AUTH_DATABASE_URL", &accounts);
+        let said = operator.is_told_by("all-in-one");
+        assert!(said.contains("another node works with these accounts (AUTH_DATABASE_URL)"), "{strategy}:\n{said}");
+        assert!(said.contains("  next: set REDIS_URL to the same Redis at all nodes"), "{strategy}:\n{said}");
+        world.finish();
+    }
+}
+
 #[test]
 fn the_gateway_names_the_setting_that_it_lacks() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/gateway/run");

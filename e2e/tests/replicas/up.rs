@@ -54,6 +54,11 @@ impl Developer {
         let mut command = mortal(&xtask, "INT");
         command.args(["up", "--port", &self.port.to_string(), "--data"]).arg(self.data());
         command.env(PROGRAMS_VARIABLE, xtask.parent().expect("the programs' folder"));
+        // A setting that the services get, and one that is another program's.
+        command
+            .env("RUST_BACKTRACE", "1")
+            .env("SESSION_IDLE_TTL", "29m")
+            .env("DATABASE_URL", "postgres://somebody:else@nowhere/x");
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a second handle")).stderr(file);
         Up { process: Process::start("cargo xtask up", command).expect("it starts"), printed }
     }
@@ -158,6 +163,10 @@ async fn up_runs_until_ctrl_c_leaves_no_process_and_goes_on_with_its_data() {
     let Some(developer) = Developer::arrives() else { return };
     let mut up = developer.starts("first");
     up.says("Ctrl-C stops it");
+    let printed = up.printed();
+    let line = |start: &str| printed.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    assert!(line("from the environment: ").contains("SESSION_IDLE_TTL"), "{printed}");
+    assert!(line("in the environment, and ignored").contains("DATABASE_URL"), "{printed}");
     let [admin, demo] = ["admin@shop.localhost", "demo@shop.localhost"]
         .map(|email| developer.person(email, &up.password_of(email).expect("a password is shown")));
     let (mut admin, mut demo) = (admin, demo);
@@ -226,6 +235,7 @@ fn up_says_when_the_port_is_taken() {
     // A signal that changes nothing: it ends by itself.
     let status = up.process.stop(Signal::CONT, PATIENCE).expect("it ends");
     assert!(!status.success() && up.printed().contains("--port"), "{}", up.printed());
+    assert!(!up.printed().contains("backtrace"), "{}", up.printed());
     assert!(!developer.data().exists(), "something was made");
 }
 

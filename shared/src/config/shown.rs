@@ -48,7 +48,10 @@ pub(super) fn host_of_web_url(text: &str) -> String {
 /// A text of any kind. What looks like URLs, with commas between, is shown as such.
 pub(super) fn text(text: &str) -> String {
     if !text.contains("://") {
-        return text.to_owned();
+        // A login without a scheme, or a connection in words of another program.
+        let has_login = text.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'));
+        let is_hidden = has_login || text.to_ascii_lowercase().contains("password=");
+        return if is_hidden { HIDDEN.to_owned() } else { text.to_owned() };
     }
     let one = |text: &str| match text.split_once("://") {
         Some(("http" | "https", _)) => web_url(text),
@@ -216,5 +219,7 @@ mod tests {
         assert_eq!(text("https://a.example,https://u:hun,ter2@b.example"), "https://a.example,[secret],[secret]");
         assert_eq!(text("redis+cluster://:hunter2@one:1,two:2"), "redis+cluster://[secret]@one:1,two:2");
         assert_eq!(text("see https://u:hunter2@b.example"), "[secret]");
+        assert_eq!(text("ada:hunter2@localhost"), "[secret]");
+        assert_eq!(text("host=one password=hunter2"), "[secret]");
     }
 }

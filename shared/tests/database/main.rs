@@ -225,3 +225,24 @@ async fn a_writer_of_a_sqlite_file_does_not_wait_for_ever() {
     numbered(&database, 2).await.unwrap();
     assert_eq!(notes(&database).await, 1);
 }
+
+async fn is_for_one_process_at_a_time(url: &str) {
+    let (one, other) = (Database::open(url, 2).await.unwrap(), Database::open(url, 2).await.unwrap());
+    let held = one.alone().await.unwrap().expect("it is free");
+    assert!(other.alone().await.unwrap().is_none(), "two have it");
+    drop(held);
+    // What held it is gone in a moment; taking it waits for that.
+    assert!(other.alone().await.unwrap().is_some(), "it is not free again");
+}
+
+#[tokio::test]
+async fn a_sqlite_file_may_be_for_one_process_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    is_for_one_process_at_a_time(&format!("sqlite:{}", folder.path().join("notes.db").display())).await;
+}
+
+#[tokio::test]
+async fn a_postgresql_database_may_be_for_one_process_alone() {
+    let Some(postgres) = e2e::servers::postgres_for_test() else { return };
+    is_for_one_process_at_a_time(&postgres.url()).await;
+}

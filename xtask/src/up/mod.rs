@@ -3,9 +3,11 @@
 
 mod accounts;
 mod data;
+mod environment;
 mod processes;
 mod welcome;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use self::data::Data;
+use self::environment::Environment;
 use self::processes::Processes;
 use crate::children::{Interruption, Stopped, cargo, run as run_child, target_folder, workspace};
 use crate::needs;
@@ -24,7 +27,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Starts everything on this machine: PostgreSQL, Redis, two replicas of each service, and the gateway.
 ///
 /// Finds or installs the servers, builds the services, and stays until Ctrl-C; then all of it is gone but the data, with
-/// which the next start goes on.
+/// which the next start goes on. The services get their settings of the environment (`LOG_FILTER`, `SESSION_STRATEGY`, …), but
+/// for those that this decides: addresses, stores and secrets. It says which it passes on and which it ignores.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Where the gateway listens: http://auth.shop.localhost:PORT.
@@ -66,17 +70,20 @@ async fn stay(
     let folder = arguments.data.clone().unwrap_or_else(|| workspace().join("data/up"));
     let data = Data::open(&folder)?;
     let programs = build(arguments.release, screen, interruption).await?;
+    let environment = Environment::read(&programs)?;
 
     screen.step("starting PostgreSQL and Redis");
     processes.start_stores(&data)?;
     interruption.check().await?;
     screen.step("starting the services");
-    processes.prepare(&data, &programs, arguments.port, usize::from(arguments.replicas))?;
+    let replicas = usize::from(arguments.replicas);
+    let passed = processes.prepare(&data, &programs, (arguments.port, replicas), &environment)?;
+    tell(screen, &passed, &environment);
     let new = accounts::make_first(&data, processes)?;
     interruption.check().await?;
     processes.start_services(screen, interruption).await?;
     screen.step("starting the gateway");
-    processes.start_gateway(&data)?;
+    processes.start_gateway(&data, &environment)?;
     interruption.check().await?;
 
     screen.line(&welcome::welcome(processes, &data, &new)?);
@@ -88,6 +95,19 @@ async fn stay(
             () = tokio::time::sleep(LOOK) => {}
         }
         processes.replace_ended(screen)?;
+    }
+}
+
+/// Says which settings of the environment have an effect, and which have none.
+fn tell(screen: &Screen, passed: &BTreeSet<String>, environment: &Environment) {
+    let list = |names: &mut dyn Iterator<Item = &str>| names.collect::<Vec<_>>().join(", ");
+    if !passed.is_empty() {
+        screen.line(&format!("from the environment: {}", list(&mut passed.iter().map(String::as_str))));
+    }
+    let ignored = environment.ignored(passed);
+    if !ignored.is_empty() {
+        let names = list(&mut ignored.into_iter());
+        screen.line(&format!("in the environment, and ignored, for `up` decides them or does not need them: {names}"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Everything that `up` runs. Owns the order in which it starts and stops; each part is stopped by its own handle.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use e2e::servers::{Gateway, GatewayPorts, PrivatePostgres, PrivateRedis};
 use e2e::services::{Look, Running, Service, Together};
 
 use super::data::Data;
+use super::environment::Environment;
 use crate::children::Interruption;
 use crate::screen::Screen;
 
@@ -44,14 +46,16 @@ impl Processes {
         Ok(())
     }
 
-    /// Makes the databases and decides the ports; starts nothing.
+    /// Makes the databases and decides the ports; starts nothing. Answers the settings of the environment that are passed on.
     pub(super) fn prepare(
         &mut self,
         data: &Data,
         programs: &Path,
-        gateway_port: u16,
-        replicas: usize,
-    ) -> anyhow::Result<()> {
+        (gateway_port, replicas): (u16, usize),
+        environment: &Environment,
+    ) -> anyhow::Result<BTreeSet<String>> {
+        let mut passed: BTreeSet<String> =
+            environment.of_the_gateway().iter().map(|(name, _)| (*name).to_owned()).collect();
         let ports = GatewayPorts { outer: gateway_port, inner: free_port()? };
         self.ports = Some(ports);
         let redis = self.redis.as_ref().context("Redis runs")?;
@@ -77,13 +81,17 @@ impl Processes {
                 let mut settings = together.settings(replica, *port, &database);
                 // Longer than the gateway needs to notice.
                 settings.push(("DRAIN", "1s".to_owned()));
+                let decided: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
+                let more = environment.of(service, &decided);
+                passed.extend(more.iter().map(|(name, _)| (*name).to_owned()));
+                let settings = settings.into_iter().chain(more).collect();
                 let program: PathBuf = programs.join(service.program());
                 let running = Running::replica(replica, program, *port, settings, &data.logs());
                 data.new_log(running.name())?;
                 self.services.push(Replica { service, port: *port, running, started: Instant::now() });
             }
         }
-        Ok(())
+        Ok(passed)
     }
 
     /// The service's own database, with a role that may do nothing elsewhere. Answers its URL.
@@ -132,10 +140,11 @@ impl Processes {
     }
 
     /// Starts it last: replicas that are not ready yet would be left alone for a while.
-    pub(super) fn start_gateway(&mut self, data: &Data) -> anyhow::Result<()> {
+    pub(super) fn start_gateway(&mut self, data: &Data, environment: &Environment) -> anyhow::Result<()> {
         let ports = self.ports.context("the ports are decided")?;
         let log = data.new_log("gateway")?;
-        self.gateway = Some(Gateway::launch(ports, &Service::ALL.map(|service| self.ports_of(service)), &log, &[])?);
+        let replicas = Service::ALL.map(|service| self.ports_of(service));
+        self.gateway = Some(Gateway::launch(ports, &replicas, &log, &environment.of_the_gateway())?);
         Ok(())
     }
 
