@@ -162,7 +162,14 @@ fn readiness(service: &Arc<AuthService>, single_sign_on: &SingleSignOn) -> Readi
     });
     ready.check("signing keys", move || {
         let missing: Vec<_> = keys.keys.missing().into_iter().map(SigningAlg::as_str).collect();
-        async move { if missing.is_empty() { Ok(()) } else { Err(format!("no key yet for {}", missing.join(", "))) } }
+        let unreadable = keys.keys.are_unreadable();
+        async move {
+            match (missing.as_slice(), unreadable) {
+                (_, true) => Err("MASTER_KEY does not open the keys that another replica has sealed".to_owned()),
+                ([], false) => Ok(()),
+                (missing, false) => Err(format!("no key yet for {}", missing.join(", "))),
+            }
+        }
     })
 }
 

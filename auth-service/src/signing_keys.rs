@@ -5,6 +5,7 @@ mod key_pair;
 mod own_token;
 mod plan;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct SigningKeys {
     plan: KeyPlan,
     clock: Clock,
     clock_watch: ClockWatch,
+    /// Whether `MASTER_KEY` did not open a key when they were last read.
+    unreadable: AtomicBool,
     /// Signs access tokens in place of the keys, where there is one.
     shared_secret: Option<SharedSecret>,
     /// Ring by ring; in each, the oldest first.
@@ -75,8 +78,8 @@ impl SigningKeys {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let clock_watch = ClockWatch::new(database.clone());
-        let keys =
-            Self { database, master_keys, plan, clock, clock_watch, shared_secret: None, known: RwLock::default() };
+        let (unreadable, shared_secret, known) = (AtomicBool::new(false), None, RwLock::default());
+        let keys = Self { database, master_keys, plan, clock, clock_watch, unreadable, shared_secret, known };
         keys.reload().await?;
         for alg in keys.missing().into_iter().filter(|alg| alg.is_made_quickly()) {
             keys.make_first(alg).await?;
@@ -105,6 +108,11 @@ impl SigningKeys {
 
     pub fn plan(&self) -> &KeyPlan {
         &self.plan
+    }
+
+    /// Whether another replica has made or sealed keys that this one cannot read: those that it knows may be withdrawn by now.
+    pub fn are_unreadable(&self) -> bool {
+        self.unreadable.load(Ordering::Acquire)
     }
 
     /// The algorithms that nothing can be signed with yet.
@@ -137,9 +145,13 @@ impl SigningKeys {
                 .find(|known| known.stored == stored && known.private.is_some() == is_published(&stored, now));
             read.push(match kept {
                 Some(kept) => kept.clone(),
-                None => Arc::new(self.read(stored, now).await?),
+                None => {
+                    let opened = self.read(stored, now).await;
+                    Arc::new(opened.inspect_err(|_| self.unreadable.store(true, Ordering::Release))?)
+                }
             });
         }
+        self.unreadable.store(false, Ordering::Release);
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
         Ok(())
     }

@@ -32,6 +32,42 @@ pub async fn postgres() -> Option<String> {
     Some(url.into())
 }
 
+/// The clock of one PostgreSQL database, as its connections see it: a test sets it.
+#[cfg(feature = "database")]
+pub struct PostgresClock(sqlx::PgPool);
+
+#[cfg(feature = "database")]
+impl PostgresClock {
+    /// Of a database of [`postgres`] to which no connection is open yet.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub async fn of(url: &str) -> Self {
+        let clock = Self(sqlx::PgPool::connect(url).await.expect("the database answers"));
+        let name = url.rsplit('/').next().unwrap_or_default();
+        clock.run("CREATE SCHEMA clock".to_owned()).await;
+        clock.is_ahead(0).await;
+        clock.run(format!("ALTER DATABASE {name} SET search_path = clock, pg_catalog, public")).await;
+        clock
+    }
+
+    /// From now on it is so far ahead of the machine's.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub async fn is_ahead(&self, seconds: i64) {
+        self.run(format!(
+            "CREATE OR REPLACE FUNCTION clock.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE SQL VOLATILE \
+             AS $$ SELECT pg_catalog.clock_timestamp() + {seconds} * INTERVAL '1 second' $$"
+        ))
+        .await;
+    }
+
+    async fn run(&self, statement: String) {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.0).await.expect("the statement is good");
+    }
+}
+
 /// The URL of an empty logical Redis database that no other test has, or `None` where no server is at hand.
 ///
 /// # Panics

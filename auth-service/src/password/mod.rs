@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn no_composition_is_asked_and_any_character_is_taken() {
         for text in
-            ["eight  8", "        ", "\u{1f511}\u{1f511}", "a\u{0}bcdefgh", " led by a blank", &"x".repeat(1024)]
+            ["eight  8", "        ", &"\u{1f511}".repeat(8), "a\u{0}bcdefgh", " led by a blank", &"x".repeat(1024)]
         {
             let password = NewPassword::parse(text).expect(text);
             assert_eq!(password.expose(), text, "it is kept as it is");

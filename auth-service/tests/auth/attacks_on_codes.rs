@@ -301,7 +301,7 @@ async fn b18_a_client_proves_itself_in_one_way(app: App) {
     let both = app.send(both).await;
     assert!([400, 401].contains(&both.status), "{}", both.text);
     let only_body = app.send(app.request(Method::POST, "/oauth2/token").form(&in_body)).await;
-    assert_eq!(only_body.error(), "invalid_client", "it is registered for client_secret_basic");
+    assert_eq!(only_body.error(), "invalid_grant", "the form is as good as the header");
     for (id, secret) in
         [(&client.id, "wrong"), (&client.id, ""), (&client.id, &other.secret), (&"unknown".to_owned(), &client.secret)]
     {

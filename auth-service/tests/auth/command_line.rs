@@ -120,7 +120,10 @@ fn what_a_strategy_lacks_and_what_it_cannot_do_is_refused_at_the_start() {
 #[test]
 fn an_issuer_with_a_path_is_refused_at_the_start_and_told_what_to_do() {
     let refusal = |issuer: &str| {
-        let settings = Place::embedded().settings().into_iter().chain([("ISSUER".to_owned(), issuer.to_owned())]);
+        let settings = Place::embedded().settings().into_iter().chain([
+            ("ISSUER".to_owned(), issuer.to_owned()),
+            ("COOKIE_SECURE".to_owned(), issuer.starts_with("https").to_string()),
+        ]);
         let mut settings = shared::config::Settings::from_pairs(settings);
         auth_service::Config::read(&mut settings, Some(Place::embedded_stores(&Clock::default())));
         settings.finish().err().map(|error| error.to_string()).unwrap_or_default()

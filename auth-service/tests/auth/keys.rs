@@ -31,6 +31,7 @@ on_both! {
     what_a_stolen_key_signed_is_believed_no_more,
     a_wrong_master_key_refuses_to_start,
     a_new_master_key_takes_over,
+    a_replica_that_cannot_read_what_others_seal_says_so,
     tokens_of_rs256_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::Rs256,
     tokens_of_es256_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::Es256,
     another_algorithm_signs_at_once_for_its_keys_are_published_already,
@@ -228,6 +229,22 @@ async fn a_new_master_key_takes_over(app: App) {
     AuthService::open(&config).await.unwrap();
     config.master_key = MASTER_KEY.into();
     assert!(AuthService::open(&config).await.is_err(), "the keys are sealed with the new one now");
+}
+
+async fn a_replica_that_cannot_read_what_others_seal_says_so(app: App) {
+    let ask = async || app.send_whatever(app.request(Method::GET, "/readyz")).await;
+    let mut config = app.place.config(&app.clock);
+    config.master_key = format!("{OTHER_MASTER_KEY},{MASTER_KEY}").into();
+    AuthService::open(&config).await.unwrap();
+    assert!(app.service.keys.tend().await.is_err());
+    let answer = ask().await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.text.contains("MASTER_KEY does not open the keys"), "{}", answer.text);
+    // In the order of the guide, every replica reads every key.
+    config.master_key = format!("{MASTER_KEY},{OTHER_MASTER_KEY}").into();
+    AuthService::open(&config).await.unwrap();
+    app.service.keys.tend().await.unwrap();
+    assert_eq!(ask().await.status, 200);
 }
 
 async fn tokens_of_rs256_are_taken_too(app: App) {

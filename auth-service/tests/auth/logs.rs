@@ -20,9 +20,10 @@ fn lines_of(id: &str) -> Vec<String> {
 async fn a_refused_request_is_found_by_the_request_id_of_its_answer(app: App) {
     let admin = app.administrator().await;
     let id = format!("shop-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-    let client = json!({"client_id": id, "redirect_uris": ["https://shop.example/cb"]});
+    let client = json!({"client_id": id, "redirect_uris": ["https://shop.example/cb"], "strict_auth_method": true});
     let made = app.send(app.request(Method::POST, "/admin/clients").bearer_auth(&admin.access).json(&client)).await;
     assert_eq!(made.status, 201, "{}", made.text);
+    let secret = made.body["client_secret"].as_str().unwrap().to_owned();
     let asks = |client: &str, more: &str| {
         let path = format!("/oauth2/authorize?response_type=code&scope=openid&client_id={client}{more}");
         app.request(Method::GET, &path)
@@ -41,7 +42,8 @@ async fn a_refused_request_is_found_by_the_request_id_of_its_answer(app: App) {
         (asks(&id, evil), "redirect_uri", vec!["https://evil.example/?cb?(more)", "https://shop.example/cb", &id]),
         (asks(&unknown, ""), "unknown_client", vec![&*unknown]),
         (asks("a%0Ab", ""), "unknown_client", vec!["(no client's id)"]),
-        (token("hunter2"), "wrong_method", vec!["client_secret_post", "client_secret_basic", &id]),
+        (token("hunter2"), "wrong_secret", vec!["client_secret_post", "client_secret_basic", &id]),
+        (token(&secret), "wrong_method", vec!["client_secret_post", "client_secret_basic", &id]),
     ] {
         let answer = app.send(request).await;
         let shown = answer.headers["x-request-id"].to_str().unwrap().to_owned();
@@ -51,7 +53,7 @@ async fn a_refused_request_is_found_by_the_request_id_of_its_answer(app: App) {
         for text in named {
             assert!(lines[0].contains(text), "{text} is missing: {}", lines[0]);
         }
-        assert!(!lines[0].contains("hunter2"), "{}", lines[0]);
+        assert!(!lines[0].contains("hunter2") && !lines[0].contains(&secret), "{}", lines[0]);
     }
 }
 

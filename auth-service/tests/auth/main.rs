@@ -15,6 +15,7 @@ mod browser;
 mod client_administration;
 mod client_authentication;
 mod clients;
+mod clocks_and_leavers;
 mod command_line;
 mod conformance;
 mod consent;

@@ -120,7 +120,7 @@ async fn every_character_of_a_password_counts(app: App) {
         " leading blank",
         "trailing blank ",
         "nul\u{0}inside it",
-        "\u{1f511}\u{1f511}\u{1f511}",
+        "\u{1f511}\u{1f512}\u{1f513}\u{1f511}\u{1f512}\u{1f513}\u{1f511}\u{1f512}",
         "Case Counts Here",
         &long,
     ];

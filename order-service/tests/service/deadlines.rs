@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::fake_cart::Status;
 use crate::faults::{Call, Fault, When};
-use crate::harness::{World, on_both_databases};
+use crate::harness::{World, eventually, on_both_databases};
 
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -170,4 +170,22 @@ async fn an_order_of_the_release_before_gets_a_deadline_of_its_own(world: World)
     world.clock.advance(DEADLINE);
     service.recover().await.unwrap();
     assert_eq!((ada.orders().await[0].status, world.cart.stock(lamp)), (OrderStatus::Cancelled, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hf6_a_replica_whose_clock_is_not_the_databases_cancels_nothing() {
+    let Some(world) = World::on_postgres_that_recovers_at_once().await else { return };
+    let (ada, _) = world.shopper(1, 10).await;
+    ada.place("k").await.expect(201);
+    let status = async || ada.orders().await[0].status;
+    world.database_clock().is_ahead(-3_600).await;
+    let ready = || async { world.client.get(format!("{}/readyz", world.base)).send().await.unwrap().status() == 200 };
+    eventually("the difference is seen", || async { !ready().await }).await;
+    world.clock.advance(DEADLINE + SECOND);
+    for _ in 0..20 {
+        assert_eq!(status().await, OrderStatus::Placed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.database_clock().is_ahead(0).await;
+    eventually("it is cancelled when the clocks agree", || async { status().await == OrderStatus::Cancelled }).await;
 }

@@ -65,6 +65,7 @@ pub(crate) struct World {
     pub(crate) base: String,
     pub(crate) client: reqwest::Client,
     pub(crate) issuer: Issuer,
+    database_clock: Option<shared::testing::PostgresClock>,
     _running: Running,
     _folder: tempfile::TempDir,
 }
@@ -80,6 +81,19 @@ impl World {
     pub(crate) async fn on_postgres() -> Option<Self> {
         let url = shared::testing::postgres().await?;
         Some(Self::spawn(url, tempfile::tempdir().unwrap(), &[("ORDER_RECOVERY_INTERVAL", "1d")]).await)
+    }
+
+    /// On a PostgreSQL whose clock the test sets, with a task that recovers all the time.
+    pub(crate) async fn on_postgres_that_recovers_at_once() -> Option<Self> {
+        let url = shared::testing::postgres().await?;
+        let clock = shared::testing::PostgresClock::of(&url).await;
+        let folder = tempfile::tempdir().unwrap();
+        let world = Self::spawn(url, folder, &[("ORDER_RECOVERY_INTERVAL", "20ms")]).await;
+        Some(Self { database_clock: Some(clock), ..world })
+    }
+
+    pub(crate) fn database_clock(&self) -> &shared::testing::PostgresClock {
+        self.database_clock.as_ref().unwrap()
     }
 
     /// On SQLite, with these settings.
@@ -124,7 +138,22 @@ impl World {
         eventually("the service is ready", ready).await;
         let documents = client.get(format!("{base}/openapi.json")).send().await.unwrap().json().await.unwrap();
         let (_running, _folder) = (running, folder);
-        Self { clock, cart, faults, sessions, database, config, documents, base, client, issuer, _running, _folder }
+        let database_clock = None;
+        Self {
+            clock,
+            cart,
+            faults,
+            sessions,
+            database,
+            config,
+            documents,
+            base,
+            client,
+            issuer,
+            database_clock,
+            _running,
+            _folder,
+        }
     }
 
     /// Another replica of the service, or the same one after a restart: only what is recorded survives.

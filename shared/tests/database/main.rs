@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use e2e::servers::{Missing, PrivatePostgres, SmallDisk};
 use futures_util::future::join_all;
-use shared::database::{Database, WriteProbe, is_unavailable};
+use shared::database::{ClockWatch, Database, WriteProbe, is_unavailable};
 use shared::{in_transaction, on_database};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -245,4 +245,27 @@ async fn a_sqlite_file_may_be_for_one_process_alone() {
 async fn a_postgresql_database_may_be_for_one_process_alone() {
     let Some(postgres) = e2e::servers::postgres_for_test() else { return };
     is_for_one_process_at_a_time(&postgres.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hf6_a_clock_that_is_not_the_databases_is_noticed_at_once_and_in_doubt_when_it_was_seen_twice() {
+    let Some(url) = shared::testing::postgres().await else { return };
+    let clock = shared::testing::PostgresClock::of(&url).await;
+    let database = Database::open(&url, 2).await.unwrap();
+    let watch = ClockWatch::new(database.clone());
+    assert!(watch.is_right().await && !watch.is_in_doubt());
+    for seconds in [3_600, -3_600, 60] {
+        clock.is_ahead(seconds).await;
+        assert!(!watch.is_right().await, "{seconds}");
+        assert!(!watch.is_in_doubt(), "a pause while it was read could be the cause");
+        assert!(!watch.is_right().await && watch.is_in_doubt());
+        clock.is_ahead(10).await;
+        assert!(watch.is_right().await && !watch.is_in_doubt(), "it agrees well enough again");
+    }
+    database.close().await;
+    assert!(!watch.is_right().await, "what cannot be compared is not right");
+    let folder = tempfile::tempdir().unwrap();
+    let alone = with_table(&format!("sqlite:{}", folder.path().join("notes.db").display())).await;
+    assert!(ClockWatch::new(alone.clone()).is_right().await, "a file has no clock of its own");
+    alone.close().await;
 }
