@@ -67,11 +67,15 @@ pub(crate) async fn keep_pruning(service: Arc<AuthService>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        if !service.keys.clock_watch().is_right().await {
-            tracing::warn!("nothing is forgotten while this machine's clock is in doubt");
-            continue;
-        }
-        match prune(&service).await {
+        let pruned = match service.keys.clock_watch().is_right().await {
+            Ok(true) => prune(&service).await,
+            Ok(false) => {
+                tracing::warn!("nothing is forgotten while this machine's clock is in doubt");
+                continue;
+            }
+            Err(error) => Err(error),
+        };
+        match pruned {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "what is not kept any longer was forgotten"),
             Err(error) => tracing::warn!(%error, "what is not kept any longer is forgotten later"),

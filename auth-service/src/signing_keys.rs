@@ -249,7 +249,7 @@ impl SigningKeys {
     pub async fn tend(&self) -> anyhow::Result<()> {
         self.reload().await?;
         // A key that is made by a wrong clock would wait for a time that does not come.
-        if !self.clock_watch.is_right().await {
+        if !self.clock_watch.is_right().await? {
             return Ok(());
         }
         let (known, now) = (self.known(), self.clock.now());

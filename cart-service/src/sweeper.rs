@@ -26,10 +26,12 @@ pub(crate) async fn sweep_forever(database: Database, clock: Clock, clock_watch:
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if !clock_watch.is_right().await {
-            continue;
-        }
-        if let Err(error) = sweep(&database, &clock).await {
+        let swept = match clock_watch.is_right().await {
+            Ok(true) => sweep(&database, &clock).await,
+            Ok(false) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
             metrics::counter!("roam_sweep_failures_total").increment(1);
             tracing::warn!(%error, "expired holds and carts could not be swept; the next look tries again");
         }

@@ -22,10 +22,12 @@ pub async fn keep_recovering(service: OrderService, interval: Duration, clock_wa
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if !clock_watch.is_right().await {
-            continue;
-        }
-        if let Err(error) = service.recover().await {
+        let recovered = match clock_watch.is_right().await {
+            Ok(true) => service.recover().await.map(drop),
+            Ok(false) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recovered {
             tracing::warn!(%error, "recovery goes on later");
         }
     }

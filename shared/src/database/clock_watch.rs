@@ -27,12 +27,12 @@ impl ClockWatch {
         Self { database, skew: ClockSkew::from("database") }
     }
 
-    /// Compares now. Wrong is what is 30 seconds or more apart, and what cannot be compared.
-    pub async fn is_right(&self) -> bool {
-        match self.measure().await {
-            Ok(ahead) => Duration::from_micros(ahead.unsigned_abs()) < TOO_FAR,
-            Err(_) => false,
-        }
+    /// Compares now: `false` where the clocks are 30 seconds or more apart.
+    ///
+    /// # Errors
+    /// The database does not answer: nothing is known of the clock.
+    pub async fn is_right(&self) -> Result<bool, Error> {
+        Ok(Duration::from_micros(self.measure().await?.unsigned_abs()) < TOO_FAR)
     }
 
     /// Whether the last two comparisons found the clocks 30 seconds or more apart. Asks nothing.
