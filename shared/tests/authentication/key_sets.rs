@@ -282,6 +282,11 @@ async fn hf3_a_clock_that_is_far_from_the_issuers_makes_a_service_unready_and_si
     service.accepts("a good token", &token).await;
     let keys = key_set(&[&service.key]).to_string();
     let in_doubt = async || service.single_sign_on.missing().iter().any(|missing| missing.contains("clock"));
+    let now = service.clock.now().seconds();
+    let mut claims = service.claims_with("exp", json!(now - 400));
+    (claims["iat"], claims["auth_time"]) = (json!(now - 700), json!(now - 700));
+    let expired = service.key.token(&claims);
+    assert_eq!(service.status("/me", &expired).await, 401);
     // A key that is not known has the set read again.
     let unknown = Key::ed("not-published").token(&service.claims());
     let read_again = async || drop(service.get("/me", &unknown).await);
@@ -295,6 +300,7 @@ async fn hf3_a_clock_that_is_far_from_the_issuers_makes_a_service_unready_and_si
         let answer = service.get("/me", &token).await;
         assert_eq!(answer.status().as_u16(), 503, "no 401 for a token that may be good: {seconds} s apart");
         assert!(answer.text().await.unwrap().contains("clock"));
+        assert_eq!(service.status("/me", &expired).await, 503, "by a wrong clock");
         service.key_server.answer(Answer::Ahead(keys.clone(), 0));
         eventually("the clocks agree again", async || {
             read_again().await;

@@ -143,6 +143,25 @@ async fn hf1_a_sealed_cookie_opens_nothing_before_the_feed_has_been_read() {
 }
 
 #[actix_web::test]
+async fn hf6_a_sealed_cookie_is_not_judged_by_a_clock_in_doubt() {
+    let service = Service::start().await;
+    let sealed = SealedCookie { cookie: SessionCookie::default(), keys: CookieKeys::random() };
+    let cookie = sealed.of(&service.session(UserId::random()).await).unwrap();
+    let sign_on = SingleSignOn::join(service.by_sealed_cookie(sealed));
+    eventually("it has joined", async || sign_on.missing().is_empty()).await;
+    let presented = Cookie::new(cookie.name().to_owned(), cookie.value().to_owned());
+    let request = TestRequest::get().cookie(presented).to_http_request();
+    assert!(sign_on.by_cookie(&request).await.unwrap().is_some());
+    service.clock.advance(Duration::from_secs(400 * 86_400));
+    assert!(sign_on.by_cookie(&request).await.unwrap().is_none(), "it has expired");
+    for _ in 0..2 {
+        sign_on.keys().skew().measured(600_000_000);
+    }
+    let refused = sign_on.by_cookie(&request).await.unwrap_err();
+    assert_eq!(refused.status().as_u16(), 503, "the browser keeps what may be good");
+}
+
+#[actix_web::test]
 async fn hv3_a_session_whose_end_was_told_is_refused_though_the_store_still_has_it() {
     const EPOCH: u128 = 0x99;
     let service = Service::start().await;
