@@ -1,6 +1,6 @@
 //! A Redis of a test's own.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -250,8 +250,14 @@ fn ask(stream: &mut TcpStream, command: &str) -> anyhow::Result<String> {
 fn line(stream: &mut TcpStream) -> anyhow::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
-    while !line.ends_with(b"\n") && stream.read(&mut byte)? == 1 {
-        line.push(byte[0]);
+    while !line.ends_with(b"\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => line.push(byte[0]),
+            Ok(_) => break,
+            // A child of another test has ended; a read with a time limit does not go on by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
 }
