@@ -1,6 +1,10 @@
 //! What the gateway alone decides.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use e2e::{Entrance, Service};
+use reqwest::Client;
+use reqwest::redirect::Policy;
 
 use crate::World;
 use crate::world::expect;
@@ -26,17 +30,23 @@ async fn a_state_of_4_kb_reaches_the_sign_in_page_through_the_gateway() {
     let Some(mut world) = World::replicated(&[]).await else { return };
     world.platform.enter_by(Entrance::Gateway);
     let nobody = world.platform.person();
-    let begun = nobody.get(&nobody.url(Service::Cart, "/login")).await;
-    let begun = expect(303, begun);
-    let (address, query) = begun.header("location").split_once('?').expect("an authorization request");
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let client = Service::ALL
+        .into_iter()
+        .fold(Client::builder().no_proxy(), |client, service| client.resolve(service.host(), here));
+    let client = client.redirect(Policy::none()).build().expect("a client");
+    let leads = async |url: &str| {
+        let answer = client.get(url).send().await.expect("an answer");
+        assert_eq!(answer.status(), 303, "{url}");
+        answer.headers()["location"].to_str().expect("an address").to_owned()
+    };
+    let begun = leads(&nobody.url(Service::Cart, "/login")).await;
+    let (address, query) = begun.split_once('?').expect("an authorization request");
     // The same request with a state that a client of another make has.
     let others = query.split('&').filter(|pair| !pair.starts_with("state="));
     let query: Vec<&str> = others.collect();
-    let request = format!("{address}?{}&state={}", query.join("&"), "s".repeat(4_096));
-    let waits = expect(303, nobody.get(&request).await);
-    let page = waits.header("location").to_owned();
-    assert!(page.starts_with("/sign-in?flow=") && page.len() < 8 * 1024, "{} bytes", page.len());
-    expect(200, nobody.get(&nobody.url(Service::Auth, &page)).await);
+    let page = leads(&format!("{address}?{}&state={}", query.join("&"), "s".repeat(4_096))).await;
+    assert!(page.contains("/sign-in?flow=") && page.len() < 8 * 1024, "{} bytes", page.len());
     world.finish();
 }
 

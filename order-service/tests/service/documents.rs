@@ -24,7 +24,7 @@ async fn every_endpoint_documents_all_its_answers() {
         "get /orders/{id}: 200 400 401 404 503",
         "post /orders/{id}/cancel: 200 400 401 404 409 503",
         "post /orders/{id}/pay: 200 400 401 402 404 409 413 415 422 503",
-        "post /orders: 201 400 401 409 413 415 422 503",
+        "post /orders: 201 400 401 409 413 415 422 429 503",
     ];
     assert_eq!(documented, expected.map(str::to_owned).into());
 }
