@@ -50,7 +50,7 @@ impl Profile {
 }
 
 /// How a user wants to be called: 1 to 64 characters without control and invisible ones, but for joiners that their script needs.
-/// Whoever shows it escapes it.
+/// Each page escapes it.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String, min_length = 1, max_length = 64, example = "Ada")]
 pub struct DisplayName(String);

@@ -96,7 +96,7 @@ fn parse_key(text: &str) -> Result<SecretSlice<u8>, InvalidMasterKey> {
     let decoded =
         STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).or_else(|_| URL_SAFE_NO_PAD.decode(text));
     let bytes = decoded.ok().filter(|bytes| bytes.len() == KEY_LEN).ok_or(InvalidMasterKey)?;
-    // A key of one repeated byte is a placeholder that somebody forgot.
+    // A key of one repeated byte is a placeholder that was never replaced.
     bytes.iter().any(|byte| *byte != bytes[0]).then(|| bytes.into()).ok_or(InvalidMasterKey)
 }
 

@@ -41,7 +41,7 @@ use crate::program::Fault;
 /// How long a query waits for a connection, a lock or the disk before it fails as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What names a database, for whoever is to correct it.
+/// The setting that names a database, for messages to an operator.
 const SETTING: &str = "DATABASE_URL (at the all-in-one AUTH_DATABASE_URL, CART_DATABASE_URL or ORDER_DATABASE_URL)";
 
 /// How long a server that has a query may be silent. It gives up by itself before; one that does not answer even then

@@ -1,4 +1,4 @@
-//! How a program ends for whoever started it: with the message, its causes and the next step, and nothing else. A stack
+//! How a program ends for its operator: with the message, its causes and the next step, and nothing else. A stack
 //! trace tells an operator nothing, whatever `RUST_BACKTRACE` says.
 
 use std::fmt::Write as _;

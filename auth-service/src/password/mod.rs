@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 1024;
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("../common_passwords.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// A password that somebody presents: at most 1,024 bytes. Keyboards write the same letters and blanks with other characters, so
+/// A password as it is presented: at most 1,024 bytes. Keyboards write the same letters and blanks with other characters, so
 /// it counts in one form (OpaqueString, RFC 8265, section 4.2): NFC, and each blank a space. Nothing is trimmed, folded or cut.
 #[derive(Clone, utoipa::ToSchema)]
 #[schema(value_type = String, format = Password, max_length = 1024)]

@@ -211,7 +211,7 @@ async fn a_wrong_master_key_refuses_to_start(app: App) {
     config.master_key = "".into();
     let error = format!("{:#}", AuthService::open(&config).await.err().unwrap());
     assert!(error.contains("MASTER_KEY is not set"), "{error}");
-    // The way on that docs/operations.md tells whoever has lost it.
+    // The way on after a loss that docs/operations.md tells.
     config.master_key = OTHER_MASTER_KEY.into();
     on_database!(&app.service.database, |pool| sqlx::query("DELETE FROM signing_keys").execute(pool).await.map(drop))
         .unwrap();

@@ -1,4 +1,4 @@
-//! Secrets that stand in messages, documents and templates, and that somebody has copied as they are. Rules only.
+//! Secrets that stand in messages, documents and templates, and were copied as they are. Rules only.
 
 /// What messages of releases before have printed as examples: everybody knows them.
 const PRINTED: [&str; 5] = [
@@ -9,7 +9,7 @@ const PRINTED: [&str; 5] = [
     "the-secret-that-the-auth-service-gave-to-the-client",
 ];
 
-/// What is wrong with a secret that is an example, a command that nobody has run, or a name in capitals. Of several with
+/// What is wrong with a secret that is an example, a command that was not run, or a name in capitals. Of several with
 /// commas between, each is looked at.
 pub(super) fn mistake(secret: &str) -> Option<&'static str> {
     let parts = || secret.split(',').map(str::trim);

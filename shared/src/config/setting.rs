@@ -76,7 +76,7 @@ impl Setting for Url {
     }
 }
 
-/// The URL of a database or a Redis, which holds a login. Whoever opens it reads it; here it is only kept from being seen.
+/// The URL of a database or a Redis, which holds a login. It is opened where it is read; here it is only kept from being seen.
 #[derive(Clone, Default)]
 pub struct ConnectionUrl(pub String);
 

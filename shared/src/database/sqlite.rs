@@ -34,7 +34,7 @@ impl SqliteFile {
         Measured::in_turn(&self.pool, &self.turns)
     }
 
-    /// A transaction that may write. Its connection is taken after the turn: whoever waits keeps none from readers.
+    /// A transaction that may write. Its connection is taken after the turn: a writer that waits keeps none from readers.
     pub(super) async fn begin(&self) -> Result<(Transaction<'static, Sqlite>, Turn), Error> {
         let turn = self.turns.take().await?;
         before_an_effect()?;

@@ -1,7 +1,7 @@
 //! Who writes to a SQLite file next: one after the other, in the order in which they came.
 //!
-//! SQLite lets a writer wait by asking again and again, ever more seldom (`sqlite3_busy_timeout`): whoever has waited longest
-//! asks least often, and those who have just come go first. Other processes that write to the file still wait so.
+//! SQLite lets a writer wait by asking again and again, ever more seldom (`sqlite3_busy_timeout`): the writer that has waited longest
+//! asks least often, and those that have just come go first. Other processes that write to the file still wait so.
 
 use std::sync::Arc;
 

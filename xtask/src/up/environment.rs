@@ -67,7 +67,7 @@ impl Environment {
         passed.collect()
     }
 
-    /// What of it is a setting of the platform and has no effect, as somebody might not expect.
+    /// What of it is a setting of the platform and has no effect, which an operator may not expect.
     pub(super) fn ignored(&self, passed: &BTreeSet<String>) -> BTreeSet<&str> {
         let is_a_setting = |name: &str| {
             let setting = name.strip_suffix("_FILE").unwrap_or(name);
