@@ -257,9 +257,10 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         sqlx::Error::BeginFailed | sqlx::Error::InvalidSavePointStatement => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             // PostgreSQL: connection, credentials, resources (a full disk is 53100), operator, system; deadlock,
-            // serialization, lock, closed database, read-only (25006).
+            // serialization, lock, closed database, read-only (25006), a transaction that the server ended because this process
+            // stood still (25P03, 25P04).
             ["08", "28", "53", "57", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                || matches!(&*code, "40001" | "40P01" | "55000" | "55P03" | "25006" | "3D000")
+                || matches!(&*code, "40001" | "40P01" | "55000" | "55P03" | "25006" | "25P03" | "25P04" | "3D000")
                 || code.parse().is_ok_and(sqlite::is_unavailable)
         }),
         _ => false,

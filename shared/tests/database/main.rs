@@ -157,6 +157,37 @@ async fn ho1_a_full_disk_under_postgres_is_an_outage_that_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hf4_a_transaction_that_postgres_ended_while_its_process_stood_still_is_an_outage() {
+    let Some(url) = shared::testing::postgres().await else { return };
+    let database = with_table(&url).await;
+    let mut transaction = database.begin().await.unwrap();
+    for statement in [
+        "INSERT INTO notes (number, note) VALUES (7, 'seven')",
+        "SET LOCAL idle_in_transaction_session_timeout = '50ms'",
+    ] {
+        in_transaction!(&mut transaction, |connection| sqlx::query(statement).execute(connection).await.map(drop))
+            .unwrap();
+    }
+    let idle = async || {
+        let count = "SELECT COUNT(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND state = 'idle in transaction'";
+        let (count,): (i64,) = on_database!(&database, |pool| sqlx::query_as(count).fetch_one(pool).await).unwrap();
+        count
+    };
+    let started = Instant::now();
+    while idle().await > 0 {
+        assert!(started.elapsed() < PATIENCE, "the server has not ended it");
+    }
+    let late = "INSERT INTO notes (number, note) VALUES (8, 'eight')";
+    let late = in_transaction!(&mut transaction, |connection| sqlx::query(late).execute(connection).await.map(drop));
+    assert!(late.as_ref().is_err_and(is_unavailable), "{late:?}");
+    assert!(transaction.commit().await.as_ref().is_err_and(is_unavailable));
+    assert_eq!(notes(&database).await, 0);
+    every_connection_writes(&database).await;
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ho1_a_postgres_that_is_read_only_is_not_ready() {
     let Some(url) = shared::testing::postgres().await else { return };
     let database = with_table(&url).await;
