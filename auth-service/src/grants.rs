@@ -64,6 +64,8 @@ impl NewGrant {
 pub enum EndOfGrant {
     /// Its code was used a second time.
     CodeReused,
+    /// A used refresh token of it was presented: a copy is in a stranger's hands.
+    RefreshTokenReused,
     /// It was begun, and not given.
     NotGiven,
     /// The client gave it back.
@@ -80,6 +82,7 @@ impl EndOfGrant {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CodeReused => "code_reused",
+            Self::RefreshTokenReused => "refresh_token_reused",
             Self::NotGiven => "not_given",
             Self::RevokedByClient => "revoked_by_client",
             Self::ClientRemoved => "client_removed",
@@ -88,14 +91,14 @@ impl EndOfGrant {
         }
     }
 
-    /// Whether the client is signed out too. It is not for the misuse of one code: whoever found an old one could sign
-    /// people out. Where a grant made room it is only with its last one, for word of it is word of the whole session, and
+    /// Whether the client is signed out too. It is not for the misuse of one code or refresh token: the finder of an old
+    /// one could sign people out. Where a grant made room it is only with its last one, for word of it is word of the whole session, and
     /// would sign the person out of what has just begun.
     const fn is_told(self, has_others: bool) -> bool {
         match self {
             Self::ClientRemoved | Self::ConsentWithdrawn => true,
             Self::MadeRoom => !has_others,
-            Self::CodeReused | Self::NotGiven | Self::RevokedByClient => false,
+            Self::CodeReused | Self::RefreshTokenReused | Self::NotGiven | Self::RevokedByClient => false,
         }
     }
 }

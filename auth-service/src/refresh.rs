@@ -11,15 +11,16 @@ use shared::token::PLATFORM_CLIENT;
 
 use crate::AuthService;
 use crate::end_session::{self, Look};
+use crate::grants::{self, EndOfGrant};
 use crate::issue::{TokenResponse, issue};
 use crate::refresh_token::RefreshToken;
 use crate::self_contained;
 use crate::storage::audit::{Act, Actor, By, Entry};
-use crate::storage::grants::{self, Grant, GrantId};
+use crate::storage::grants::{self as stored, Grant, GrantId};
 use crate::storage::users::User;
 
 /// Rotates the refresh token. The one before is answered with the same successor for `REFRESH_GRACE`; an older one ends
-/// the session, for a copy is in a stranger's hands.
+/// the session (of a client's, its grant), for a copy is in a stranger's hands.
 ///
 /// # Errors
 /// 401 `invalid_refresh_token`; 503 when something needed does not answer: then the token is still good.
@@ -49,7 +50,7 @@ pub struct Rotated {
 pub async fn grant_of(service: &AuthService, text: &SecretString) -> Result<Option<Grant>, Problem> {
     let Some(token) = service.refresh_tokens.read(text.expose_secret()) else { return Ok(None) };
     let Ok(id) = token.client.parse::<GrantId>() else { return Ok(None) };
-    let grant = grants::by_id(&service.database, id).await?;
+    let grant = stored::by_id(&service.database, id).await?;
     Ok(grant.filter(|grant| grant.ended_at.is_none() && grant.session.0 == token.session))
 }
 
@@ -69,6 +70,9 @@ pub async fn rotate(service: &AuthService, text: &SecretString, by: &By) -> Resu
             Rotation::Rotated { session, generation } => ("rotated", session, generation),
             Rotation::Repeated { session, generation } => ("repeated", session, generation),
             Rotation::Stolen { session } => return Err(Box::pin(stolen(service, &session, by)).await),
+            Rotation::StolenFromClient { session } => {
+                return Err(Box::pin(stolen_from_client(service, &session, &client, by)).await);
+            }
             Rotation::Late => return Err(late()),
             Rotation::Gone => return Err(gone()),
         };
@@ -146,6 +150,26 @@ async fn stolen(service: &AuthService, session: &Session, by: &By) -> Problem {
     let by = By { actor: Actor::Service, ..by.clone() };
     end_session::note_ended(service, session.user, session.id, EndReason::RefreshTokenReused, &by).await;
     invalid_refresh_token()
+}
+
+/// What the client was given ends, and nothing else: an old token that it has lost signs the person out nowhere (RFC 9700,
+/// section 4.14.2).
+async fn stolen_from_client(service: &AuthService, session: &Session, family: &str, by: &By) -> Problem {
+    count("stolen");
+    tracing::warn!(user = %session.user, session = %session.id, grant = family, "a client's refresh token was used again: its grant has ended");
+    let entry = Entry::refused(Act::Refresh, by, "refresh_token_reused").subject(session.user).session(session.id);
+    service.record_or_log(&entry).await;
+    let by = By { actor: Actor::Service, ..by.clone() };
+    match end_of_family(service, family, &by).await {
+        Ok(()) => invalid_refresh_token(),
+        Err(error) => error,
+    }
+}
+
+async fn end_of_family(service: &AuthService, family: &str, by: &By) -> Result<(), Problem> {
+    let Ok(id) = family.parse::<GrantId>() else { return Ok(()) };
+    let Some(grant) = stored::by_id(&service.database, id).await? else { return Ok(()) };
+    grants::end(service, &grant, EndOfGrant::RefreshTokenReused, by).await
 }
 
 /// One answer for all reasons: a thief is not told which it was.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth_service::refresh_token::RefreshToken;
 use auth_service::roles::Roles;
 use auth_service::storage::audit::By;
 use auth_service::storage::outbox::{self, Which};
@@ -10,6 +11,7 @@ use auth_service::{accounts, end_session};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::session::{EndReason, SessionId};
+use shared::token::PLATFORM_CLIENT;
 
 use crate::back_channel::{Ears, claims, wait_for};
 use crate::browser::{Application, Begun, Browser};
@@ -250,14 +252,16 @@ async fn an_operator_who_ends_a_session_ends_everything(app: App) {
 }
 
 async fn a_stolen_refresh_token_ends_everything(app: App) {
-    let mut scene = Scene::begin(app).await;
-    let stolen = scene.refresh().to_owned();
-    for _ in 0..2 {
-        let answer = scene.client.refresh(&scene.app, scene.refresh()).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        scene.tokens["refresh_token"] = answer.body["refresh_token"].clone();
+    let scene = Scene::begin(app).await;
+    let own = |generation| {
+        let client = PLATFORM_CLIENT.to_owned();
+        scene.app.service.refresh_tokens.write(&RefreshToken { session: scene.session, client, generation })
+    };
+    for generation in [1, 2] {
+        let answer = scene.app.refresh(&own(generation)).await;
+        assert_eq!((answer.status, &answer.body["refresh_token"]), (200, &json!(own(generation + 1))));
     }
-    assert_eq!(scene.client.refresh(&scene.app, &stolen).await.error(), "invalid_grant");
+    assert_eq!(scene.app.refresh(&own(1)).await.code(), "invalid_refresh_token");
     scene.all_has_ended().await;
 }
 

@@ -29,6 +29,7 @@ pub use self::replicated::{ClusterKeys, ClusterWrite, ReplicatedConfig, Replicat
 pub use self::revocations::{Revocations, follow};
 use crate::arrival::TooLate;
 use crate::clock::Timestamp;
+use crate::token::PLATFORM_CLIENT;
 
 /// The store does not answer, or answers what it should not. Nothing is known of what it kept.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -102,8 +103,10 @@ pub enum Rotation {
     Rotated { session: Session, generation: u64 },
     /// The one before, within the grace: `generation` is the same successor that the first asker got.
     Repeated { session: Session, generation: u64 },
-    /// Older than that: a copy is in a stranger's hands. The session has ended, everywhere.
+    /// Older than that: a copy is in a stranger's hands. It is the platform's own: the session has ended, everywhere.
     Stolen { session: Session },
+    /// The same of a client's: its family has ended, and the session goes on (RFC 9700, section 4.14.2, revokes the grant).
+    StolenFromClient { session: Session },
     /// Older than that, in a request that arrived before the last rotation and is carried out after it: its client has
     /// gone on without it. Nothing was changed.
     Late,
@@ -312,7 +315,8 @@ pub trait SessionStore: Send + Sync + 'static {
         expected: Option<u64>,
     ) -> Result<Written, StoreUnavailable>;
 
-    /// Presents generation `presented` of `client`'s refresh token. A rotation also marks the session as seen.
+    /// Presents generation `presented` of `client`'s refresh token. A rotation also marks the session as seen. A used one ends
+    /// the session where `client` is [`PLATFORM_CLIENT`], else the family alone.
     async fn rotate(
         &self,
         id: SessionId,

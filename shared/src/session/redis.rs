@@ -30,8 +30,8 @@ use futures_util::future::try_join_all;
 pub use self::sealing::AttributeKeys;
 use super::{
     Attributes, ClientGrant, Created, EndReason, FEED_MARGIN, FeedMark, FeedPosition, Granted, LimitPolicy,
-    MOST_GRANTS, NewSession, OnlineCursor, OnlinePage, Revocation, Rotation, Session, SessionId, SessionLimit,
-    SessionStore, StoreUnavailable, Touched, UserId, Written,
+    MOST_GRANTS, NewSession, OnlineCursor, OnlinePage, PLATFORM_CLIENT, Revocation, Rotation, Session, SessionId,
+    SessionLimit, SessionStore, StoreUnavailable, Touched, UserId, Written,
 };
 use crate::arrival;
 use crate::clock::{Clock, Timestamp};
@@ -245,7 +245,7 @@ impl SessionStore for RedisSessionStore {
         arrival::before_an_effect()?;
         let mut call = self.on_session(&ROTATE, id);
         call.arg(client).arg(presented).arg(number(grace.as_micros()));
-        call.arg(number(arrival::waited().as_micros()));
+        call.arg(number(arrival::waited().as_micros())).arg(u8::from(client == PLATFORM_CLIENT));
         let answer: Option<(String, u64, Contents)> = self.redis.invoke(slot(id.partition()), &call).await?;
         let Some((done, generation, contents)) = answer else { return Ok(Rotation::Gone) };
         let Some(session) = self.session(id, &contents) else { return Ok(Rotation::Gone) };
@@ -253,6 +253,7 @@ impl SessionStore for RedisSessionStore {
             "rotated" => Ok(Rotation::Rotated { session, generation }),
             "repeated" => Ok(Rotation::Repeated { session, generation }),
             "stolen" => Ok(Rotation::Stolen { session }),
+            "stolen from client" => Ok(Rotation::StolenFromClient { session }),
             "late" => Ok(Rotation::Late),
             _ => Err(unexpected("rotate")),
         }

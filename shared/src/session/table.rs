@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{
     ClientGrant, Created, FEED_MARGIN, FeedPosition, Granted, LimitPolicy, MOST_GRANTS, NewSession, OnlineCursor,
-    OnlinePage, Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, Touched, UserId, Written,
+    OnlinePage, PLATFORM_CLIENT, Revocation, Revoked, Rotation, Session, SessionId, SessionLimit, Touched, UserId,
+    Written,
 };
 use crate::clock::Timestamp;
 
@@ -216,7 +217,11 @@ impl Table {
         if now - waited < grant.rotated_at {
             return Rotation::Late;
         }
-        self.end(id, now).map_or(Rotation::Gone, |session| Rotation::Stolen { session })
+        if client == PLATFORM_CLIENT {
+            return self.end(id, now).map_or(Rotation::Gone, |session| Rotation::Stolen { session });
+        }
+        session.clients.remove(client);
+        Rotation::StolenFromClient { session: session.clone() }
     }
 
     pub(super) fn grant(&mut self, id: SessionId, client: &str, now: Timestamp) -> Granted {

@@ -84,6 +84,7 @@ contract! {
     the_one_before_gets_the_same_successor_within_the_grace
     the_one_before_is_theft_after_the_grace
     an_older_generation_is_theft_at_once
+    a_used_token_of_a_client_ends_its_family_and_nothing_else
     hf4_one_that_arrived_before_the_last_rotation_is_late_and_no_theft
     hf4_a_request_that_waited_too_long_changes_nothing
     a_generation_ahead_of_the_store_moves_it_forward
@@ -135,6 +136,7 @@ in_turn! {
     the_one_before_gets_the_same_successor_within_the_grace
     the_one_before_is_theft_after_the_grace
     an_older_generation_is_theft_at_once
+    a_used_token_of_a_client_ends_its_family_and_nothing_else
     hf4_one_that_arrived_before_the_last_rotation_is_late_and_no_theft
     hf4_a_request_that_waited_too_long_changes_nothing
     a_generation_ahead_of_the_store_moves_it_forward
@@ -366,6 +368,7 @@ async fn rotate(subject: &Subject, id: SessionId, presented: u64) -> (&'static s
             assert_eq!(session.id, id);
             ("stolen", 0)
         }
+        Rotation::StolenFromClient { .. } => ("stolen from client", 0),
         Rotation::Late => ("late", 0),
         Rotation::Gone => ("gone", 0),
     }
@@ -448,6 +451,26 @@ async fn an_older_generation_is_theft_at_once(subject: Subject) {
     assert_eq!(subject.ended_by_the_feed().await, [session.id]);
 }
 
+async fn a_used_token_of_a_client_ends_its_family_and_nothing_else(subject: Subject) {
+    let session = subject.begin(UserId::random()).await;
+    for client in ["one", "other"] {
+        assert!(matches!(subject.store.grant(session.id, client).await.unwrap(), Granted::Begun(_)));
+    }
+    let rotate = async |client, presented| subject.store.rotate(session.id, client, presented, GRACE).await.unwrap();
+    for presented in [1, 2] {
+        assert!(matches!(rotate("one", presented).await, Rotation::Rotated { .. }));
+    }
+    let stolen = rotate("one", 1).await;
+    let Rotation::StolenFromClient { session: left } = stolen else { panic!("it was used: {stolen:?}") };
+    assert_eq!(left.clients.keys().collect::<Vec<_>>(), ["other", CLIENT]);
+    assert!(matches!(rotate("one", 3).await, Rotation::Gone), "the newest of it has ended too");
+    for client in ["other", CLIENT] {
+        assert!(matches!(rotate(client, 1).await, Rotation::Rotated { generation: 2, .. }), "{client}");
+    }
+    assert_eq!(subject.store.load(session.id).await.unwrap().unwrap().clients.len(), 2);
+    assert!(subject.announced().await.is_empty(), "the session goes on");
+}
+
 async fn a_generation_ahead_of_the_store_moves_it_forward(subject: Subject) {
     let session = subject.begin(UserId::random()).await;
     assert_eq!(rotate(&subject, session.id, 5).await, ("rotated", 6));
@@ -458,7 +481,7 @@ async fn a_generation_ahead_of_the_store_moves_it_forward(subject: Subject) {
 
 async fn a_client_without_a_grant_has_nothing_to_rotate(subject: Subject) {
     let session = subject.begin(UserId::random()).await;
-    for client in ["", "mobile", "web:", "%"] {
+    for client in ["", "mobile", "platform:", "%"] {
         let rotation = subject.store.rotate(session.id, client, 1, GRACE).await.unwrap();
         assert!(matches!(rotation, Rotation::Gone), "{client:?}: {rotation:?}");
     }

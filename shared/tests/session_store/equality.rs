@@ -154,6 +154,7 @@ impl Side {
                         format!("repeated {generation} {}", self.shown(&session))
                     }
                     Rotation::Stolen { session } => format!("stolen {}", self.shown(&session)),
+                    Rotation::StolenFromClient { session } => format!("stolen from client {}", self.shown(&session)),
                     Rotation::Late => "late".to_owned(),
                     Rotation::Gone => "gone".to_owned(),
                 }

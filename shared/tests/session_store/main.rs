@@ -26,13 +26,14 @@ use shared::session::{
     AttributeKeys, Created, LimitPolicy, MemorySessionStore, NewSession, RedisSessionStore, Revocation, Revoked,
     Session, SessionId, SessionLimit, SessionStore, UserId,
 };
+use shared::token::PLATFORM_CLIENT;
 
 /// The longest life of an access token in these tests.
 const WINDOW: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_secs(1_000);
 const ABSOLUTE: Duration = Duration::from_secs(10_000);
 const NO_LIMIT: SessionLimit = SessionLimit { max: u32::MAX, policy: LimitPolicy::Refuse };
-const CLIENT: &str = "web";
+const CLIENT: &str = PLATFORM_CLIENT;
 
 /// A store and the clock that moves it.
 struct Subject {

@@ -1,4 +1,5 @@
--- ARGV: 4 id, 5 client, 6 the generation presented, 7 grace, 8 how long the request has waited.
+-- ARGV: 4 id, 5 client, 6 the generation presented, 7 grace, 8 how long the request has waited,
+-- 9 whether it is the platform's own.
 -- Answers nil when there is nothing to rotate, else what happened, the client's generation, the contents.
 local id, grant, presented = ARGV[4], 'g:' .. ARGV[5], tonumber(ARGV[6])
 local record = living(id)
@@ -24,6 +25,10 @@ end
 -- A caller from before the last rotation has gone on without the answer.
 if now - tonumber(ARGV[8] or '0') < rotated then
   return { 'late', string.format('%.0f', current), contents(id) }
+end
+if ARGV[9] == '0' then
+  redis.call('HDEL', KEYS[1], grant)
+  return { 'stolen from client', string.format('%.0f', current), contents(id) }
 end
 local stolen = contents(id)
 forget(id, record.u)

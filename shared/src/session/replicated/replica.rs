@@ -142,7 +142,7 @@ impl Replica {
         let before = self.clients_of(id);
         let rotation = self.table.rotate(id, (client, presented), grace, arrival::waited(), stamp.at());
         match &rotation {
-            Rotation::Rotated { .. } => self.tell_clients(id, &before, stamp),
+            Rotation::Rotated { .. } | Rotation::StolenFromClient { .. } => self.tell_clients(id, &before, stamp),
             Rotation::Stolen { .. } => self.bury(id, stamp),
             Rotation::Repeated { .. } | Rotation::Late | Rotation::Gone => {}
         }
