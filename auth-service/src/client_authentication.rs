@@ -14,7 +14,8 @@ use shared::problem::Problem;
 
 use self::assertion::Assertion;
 use crate::AuthService;
-use crate::clients::{self, AuthMethod, Client, SecretHash};
+use crate::clients::secret::is_one_of;
+use crate::clients::{self, AuthMethod, Client};
 use crate::form::{Form, decode};
 use crate::oauth_error::OAuthError;
 use crate::refusals::Reason;
@@ -114,14 +115,19 @@ fn present(request: &HttpRequest, form: &Form) -> Result<Option<Presented>, OAut
     Ok(agrees.then_some(Presented { client_id, proof }))
 }
 
-/// The credentials of the scheme `Basic`, both form-encoded first (RFC 6749, section 2.3.1).
+/// The credentials of the scheme `Basic`, both form-encoded first (RFC 6749, section 2.3.1). Many clients do not encode: behind
+/// an id that is an address, the last colon parts the two.
 fn basic(header: &str) -> Option<(String, SecretString)> {
     let (scheme, encoded) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let decoded = STANDARD.decode(encoded.trim_matches(' ')).ok()?;
-    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let is_colon = |byte: &u8| *byte == b':';
+    let colon = match decoded.starts_with(b"https://") {
+        true => decoded.iter().rposition(is_colon)?,
+        false => decoded.iter().position(is_colon)?,
+    };
     let client_id = decode(&decoded[..colon]).ok()?;
     let secret = decode(&decoded[colon + 1..]).ok()?;
     (!secret.is_empty()).then(|| (client_id, secret.into()))
@@ -142,10 +148,10 @@ async fn prove(
         Proof::None => takes(true).then_some(()).ok_or(misfit),
         Proof::Basic(secret) | Proof::Post(secret) => {
             // Compared in any case: the time does not tell who is known.
-            let nobody = SecretHash::of("");
-            let hash = client.and_then(|client| client.secret_hash.as_ref()).unwrap_or(&nobody);
+            let hashes = client.map_or([None, None], |client| client.secret_hashes(service.clock.now()));
+            let is_right = is_one_of(hashes, secret.expose_secret());
             let strictly = client.is_some_and(|client| client.metadata.strict_auth_method);
-            match hash.is_of(secret.expose_secret()) {
+            match is_right {
                 true if takes(strictly) => Ok(()),
                 false if takes(false) => Err(Reason::WrongSecret),
                 _ => Err(misfit),

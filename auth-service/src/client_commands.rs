@@ -9,6 +9,7 @@ use auth_service::clients::administered::{ChangedClient, NewClient};
 use auth_service::clients::information::AdministeredClient;
 use auth_service::clients::registration::{self, InitialTokenPlan};
 use auth_service::clients::registry;
+use auth_service::clients::secret::LONGEST_FORMER_LIFE;
 use auth_service::storage::audit::By;
 use auth_service::storage::clients as storage;
 use clap::Subcommand;
@@ -35,8 +36,13 @@ pub(crate) enum ClientCommand {
     /// Vouch for a client that registered itself: browsers are sent to it without a page in between. LOOKS is what `client show`
     /// prints as `looks`: a client that has changed since is not approved.
     Approve { id: String, looks: String },
-    /// Make a new secret up and print it; the old one is worth nothing from then on.
-    RotateSecret { id: String },
+    /// Make a new secret up and print it; the old one is good for a while beside it.
+    RotateSecret {
+        id: String,
+        /// How long the old one is good: 0s where it was stolen, at most 30d.
+        #[arg(long, default_value = "1d", value_parser = kept_for)]
+        keep_old_for: Duration,
+    },
     /// Remove a client.
     Delete { id: String },
     /// Make a token with which clients may register themselves.
@@ -70,8 +76,9 @@ pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> any
         ClientCommand::Approve { id, looks } => {
             print(&AdministeredClient::from(registry::approve(service, &id, &looks, &by).await.map_err(failure)?))
         }
-        ClientCommand::RotateSecret { id } => {
-            print(&AdministeredClient::from(registry::rotate_secret(service, &id, &by).await.map_err(failure)?))
+        ClientCommand::RotateSecret { id, keep_old_for } => {
+            let rotated = registry::rotate_secret(service, &id, keep_old_for, &by).await;
+            print(&AdministeredClient::from(rotated.map_err(failure)?))
         }
         ClientCommand::Delete { id } => {
             registry::delete(service, &id, &by).await.map_err(failure)?;
@@ -83,6 +90,11 @@ pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> any
             print(&json!({"initial_access_token": token, "expires_at": expires_at, "uses": uses}))
         }
     }
+}
+
+fn kept_for(text: &str) -> Result<Duration, String> {
+    Duration::parse(text)
+        .and_then(|keep| if keep <= LONGEST_FORMER_LIFE { Ok(keep) } else { Err("expected at most 30d".to_owned()) })
 }
 
 async fn all(service: &AuthService) -> anyhow::Result<Vec<AdministeredClient>> {

@@ -129,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clients::{Metadata, Registrar};
+    use crate::clients::{FormerSecret, Metadata, Registrar};
 
     const HOME: &str = "https://shop.example/bye?a=b";
 
@@ -140,6 +140,7 @@ mod tests {
             id: "shop".to_owned(),
             metadata: Metadata::read(members, Registrar::Administrator).expect("good metadata"),
             secret_hash: None,
+            former_secret: FormerSecret::default(),
             registration_token_hash: None,
             first_party: false,
             approved: true,

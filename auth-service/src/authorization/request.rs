@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use shared::session::UserId;
+use url::Url;
 
 use super::claims::RequestedClaims;
 use crate::clients::Client;
@@ -15,8 +16,9 @@ pub const LONGEST_STATE: usize = 4096;
 /// The longest `nonce`, in bytes.
 const LONGEST_NONCE: usize = 2048;
 /// The parameters of a request. Others mean nothing here, and are dropped.
-pub const PARAMETERS: [&str; 21] = [
+pub const PARAMETERS: [&str; 22] = [
     "acr_values",
+    "audience",
     "claims",
     "client_id",
     "code_challenge",
@@ -38,8 +40,8 @@ pub const PARAMETERS: [&str; 21] = [
     "state",
     "ui_locales",
 ];
-/// A resource's name begins with it (RFC 8707): `urn:roam:SERVICE`.
-pub const RESOURCE_PREFIX: &str = "urn:roam:";
+/// The name of a resource that has no address of its own (RFC 8707): `urn:roam:SERVICE`.
+const RESOURCE_PREFIX: &str = "urn:roam:";
 
 /// How the answer travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,49 +227,57 @@ pub fn read_scope(form: &Form, client: &Client, scopes: &ApiScopes) -> Result<Wo
     Ok(granted)
 }
 
-/// The services of the scope, or those of them that `resource` names (RFC 8707, section 2.1).
+/// The services of the scope, or those of them that the request names: see [`targets`].
 ///
 /// # Errors
 /// `invalid_target`.
 pub fn read_audiences(form: &Form, scope: &Words, scopes: &ApiScopes, issuer_audience: &str) -> Result<Words, Refusal> {
-    let opened = scopes.audiences(scope, issuer_audience);
-    let resources: Vec<&str> = form.all("resource").collect();
-    if resources.is_empty() {
-        return Ok(opened);
-    }
-    let unknown = || Refusal::new("invalid_target", "a resource is unknown, or not opened by the scope");
-    let named = resources.into_iter().map(|resource| resource.strip_prefix(RESOURCE_PREFIX).ok_or_else(unknown));
-    let named: Words = named.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
-    if named.is_within(&opened) { Ok(named) } else { Err(unknown()) }
+    targets(form, scopes.audiences(scope, issuer_audience), "opened by the scope")
 }
 
-/// The services of the scope, or those of them that `resource` or `audience` names (RFC 8693, section 2.1).
-///
-/// # Errors
-/// `invalid_target`.
-pub fn read_targets(form: &Form, scope: &Words, scopes: &ApiScopes, issuer_audience: &str) -> Result<Words, Refusal> {
-    let opened = read_audiences(form, scope, scopes, issuer_audience)?;
-    let named: Words = form.all("audience").collect();
-    match named {
-        none if none.is_empty() => Ok(opened),
-        some if some.is_within(&opened) => Ok(some),
-        _ => Err(Refusal::new("invalid_target", "an audience is unknown, or not opened by the scope")),
-    }
-}
-
-/// Some of the services that were granted, where a token request names them by `resource` (RFC 8707, section 2.2).
+/// Some of the services that were granted, where a token request names them (RFC 8707, section 2.2).
 ///
 /// # Errors
 /// `invalid_target`.
 pub fn narrowed(form: &Form, granted: &Words) -> Result<Words, OAuthError> {
-    let unknown = || OAuthError::new("invalid_target", "a resource is unknown, or was not granted");
-    let named = form.all("resource").map(|resource| resource.strip_prefix(RESOURCE_PREFIX).ok_or_else(unknown));
-    let named: Words = named.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+    Ok(targets(form, granted.clone(), "granted")?)
+}
+
+/// Those of the services `among` that `resource` (RFC 8707, section 2) and `audience` (RFC 8693, section 2.1) name; all
+/// where neither is there.
+///
+/// # Errors
+/// `invalid_target`, where one of the names is none of theirs.
+fn targets(form: &Form, among: Words, which: &str) -> Result<Words, Refusal> {
+    let of = |parameter: &'static str, find: fn(&str, &Words) -> Option<String>| {
+        let found = form.all(parameter).map(|name| find(name, &among).ok_or(parameter));
+        found.collect::<Result<Vec<_>, _>>()
+    };
+    let named = of("resource", by_resource).and_then(|resources| {
+        let audiences = of("audience", by_audience)?;
+        Ok(resources.iter().chain(&audiences).map(String::as_str).collect::<Words>())
+    });
     match named {
-        none if none.is_empty() => Ok(granted.clone()),
-        some if some.is_within(granted) => Ok(some),
-        _ => Err(unknown()),
+        Ok(named) => Ok(if named.is_empty() { among } else { named }),
+        Err(parameter) => {
+            let description = format!("the parameter {parameter} names a service that is unknown, or not {which}");
+            Err(Refusal::new("invalid_target", description))
+        }
     }
+}
+
+/// `urn:roam:SERVICE`, or the address of a service that is named by one.
+fn by_resource(resource: &str, among: &Words) -> Option<String> {
+    if let Some(service) = resource.strip_prefix(RESOURCE_PREFIX) {
+        return among.has(service).then(|| service.to_owned());
+    }
+    let asked = Url::parse(resource).ok().filter(|asked| asked.has_host() && asked.fragment().is_none())?;
+    among.iter().find(|service| Url::parse(service).is_ok_and(|service| service == asked)).map(str::to_owned)
+}
+
+/// A service's own name, or as a resource.
+fn by_audience(audience: &str, among: &Words) -> Option<String> {
+    if among.has(audience) { Some(audience.to_owned()) } else { by_resource(audience, among) }
 }
 
 /// S256 alone (RFC 9700, section 2.1.1), and for public clients always.
@@ -320,4 +330,54 @@ fn read_jkt(form: &Form) -> Result<Option<String>, Refusal> {
     let Some(jkt) = form.get("dpop_jkt") else { return Ok(None) };
     let good = jkt.len() == 43 && jkt.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if good { Ok(Some(jkt.to_owned())) } else { Err(invalid("the dpop_jkt is not the base64url of a SHA-256")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets_of(form: &[u8]) -> Result<String, String> {
+        let among =
+            Words::split("cart-service https://api.example/ https://api.example:8443/v1?a=b https://bare.example");
+        let form = Form::parse(form).expect("a form");
+        targets(&form, among, "granted").map(|named| named.to_string()).map_err(|refusal| refusal.description)
+    }
+
+    #[test]
+    fn a_service_is_named_by_its_urn_its_address_or_its_audience() {
+        for (form, expected) in [
+            ("resource=urn:roam:cart-service", "cart-service"),
+            ("resource=https://api.example", "https://api.example/"),
+            ("resource=HTTPS://API.example:443/", "https://api.example/"),
+            ("resource=https://bare.example/", "https://bare.example"),
+            ("resource=https://api.example:8443/v1?a%3Db", "https://api.example:8443/v1?a=b"),
+            ("audience=cart-service", "cart-service"),
+            ("audience=urn:roam:cart-service", "cart-service"),
+            ("audience=https://api.example", "https://api.example/"),
+            ("resource=https://api.example&audience=cart-service", "cart-service https://api.example/"),
+            ("resource=urn:roam:cart-service&resource=https://api.example/", "cart-service https://api.example/"),
+        ] {
+            assert_eq!(targets_of(form.as_bytes()).as_deref(), Ok(expected), "{form}");
+        }
+        assert_eq!(targets_of(b"").expect("all").split(' ').count(), 4);
+    }
+
+    #[test]
+    fn an_unknown_service_is_refused_and_the_parameter_named() {
+        for (form, parameter) in [
+            ("resource=cart-service", "resource"),
+            ("resource=urn:roam:order-service", "resource"),
+            ("resource=https://api.example/other", "resource"),
+            ("resource=https://api.example:8443/", "resource"),
+            ("resource=http://api.example/", "resource"),
+            ("resource=https://api.example/%23x", "resource"),
+            ("resource=https://user@api.example/", "resource"),
+            ("resource=https://api.example&resource=urn:roam:nothing", "resource"),
+            ("audience=order-service", "audience"),
+            ("resource=https://api.example&audience=https://other.example", "audience"),
+        ] {
+            let error = targets_of(form.as_bytes()).expect_err(form);
+            assert!(error.starts_with(&format!("the parameter {parameter} names")), "{form}: {error}");
+        }
+    }
 }

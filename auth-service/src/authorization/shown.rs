@@ -38,7 +38,7 @@ mod tests {
     use shared::session::UserId;
 
     use super::*;
-    use crate::clients::{Metadata, Registrar};
+    use crate::clients::{FormerSecret, Metadata, Registrar};
     use crate::roles::Roles;
 
     fn metadata(changes: serde_json::Value) -> Metadata {
@@ -68,6 +68,7 @@ mod tests {
             id: "shop".to_owned(),
             metadata: metadata(changes),
             secret_hash: None,
+            former_secret: FormerSecret::default(),
             registration_token_hash: None,
             first_party: false,
             approved: true,

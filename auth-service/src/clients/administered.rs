@@ -1,12 +1,16 @@
 //! What an administrator sends about a client: metadata (RFC 7591) with what only an administrator decides. Rules only.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::registry::Decided;
-use super::{InvalidMetadata, Metadata, Registrar, is_client_id};
+use super::secret::{FORMER_SECRET_LIFE, LONGEST_FORMER_LIFE};
+use super::{EXPECTED_CLIENT_ID, InvalidMetadata, Metadata, Registrar, is_client_id};
 
 /// Shown to administrators, and of no effect when they send it back.
-const READ_ONLY: [&str; 4] = ["client_id_issued_at", "disabled_at", "looks", "registered_itself"];
+const READ_ONLY: [&str; 5] =
+    ["client_id_issued_at", "disabled_at", "looks", "old_secret_expires_at", "registered_itself"];
 
 /// A client that is to be.
 #[derive(Debug)]
@@ -20,8 +24,8 @@ pub struct NewClient {
 #[derive(Debug)]
 pub struct ChangedClient {
     pub decided: Decided,
-    /// Make a new secret up; the old one is worth nothing from then on.
-    pub new_secret: bool,
+    /// Make a new secret up; the old one is good for so long beside it.
+    pub new_secret: Option<Duration>,
 }
 
 impl NewClient {
@@ -43,7 +47,8 @@ impl ChangedClient {
             return Err(InvalidMetadata::at("client_id", "a client keeps its id"));
         }
         members.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
-        let new_secret = take_flag(&mut members, "new_secret")?.unwrap_or_default();
+        let keep = take_keep(&mut members)?;
+        let new_secret = take_flag(&mut members, "new_secret")?.unwrap_or_default().then_some(keep);
         Ok(Self { decided: Decided::read(members)?, new_secret })
     }
 }
@@ -61,10 +66,18 @@ fn take_id(members: &mut Map<String, Value>) -> Result<Option<String>, InvalidMe
     match members.remove("client_id") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(id)) if is_client_id(&id) => Ok(Some(id)),
-        Some(_) => {
-            let detail =
-                "expected 1 to 40 letters, digits, - or _, neither a UUID nor the name of the platform's own login";
-            Err(InvalidMetadata::at("client_id", detail))
+        Some(_) => Err(InvalidMetadata::at("client_id", EXPECTED_CLIENT_ID)),
+    }
+}
+
+/// How long the old secret is good: `old_secret_expires_in`, in seconds.
+fn take_keep(members: &mut Map<String, Value>) -> Result<Duration, InvalidMetadata> {
+    match members.remove("old_secret_expires_in") {
+        None | Some(Value::Null) => Ok(FORMER_SECRET_LIFE),
+        Some(given) => {
+            given.as_u64().map(Duration::from_secs).filter(|keep| *keep <= LONGEST_FORMER_LIFE).ok_or_else(|| {
+                InvalidMetadata::at("old_secret_expires_in", "expected seconds, at most 2592000 (30 days)")
+            })
         }
     }
 }

@@ -4,8 +4,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use shared::config::Setting;
 
-use super::secret::{SHORTEST_CHOSEN, SecretHash};
-use super::{Client, Metadata, Registrar, is_client_id};
+use super::secret::{FORMER_SECRET_LIFE, SHORTEST_CHOSEN, SecretHash};
+use super::{Client, EXPECTED_CLIENT_ID, FormerSecret, Metadata, Registrar, is_client_id};
 use crate::AuthService;
 use crate::storage::audit::{self, Act, By, Entry};
 use crate::storage::clients as storage;
@@ -32,8 +32,7 @@ impl FirstClient {
             Some(_) => Err(format!("{name}: expected text")),
         };
         let (id, secret) = (text("client_id")?, text("client_secret")?.map(SecretString::from));
-        let expected = "client_id: expected 1 to 40 letters, digits, - or _, neither a UUID nor the name of the platform's own login";
-        let id = id.filter(|id| is_client_id(id)).ok_or(expected)?;
+        let id = id.filter(|id| is_client_id(id)).ok_or_else(|| format!("client_id: {EXPECTED_CLIENT_ID}"))?;
         let first_party = match members.remove("first_party") {
             None => true,
             Some(Value::Bool(first_party)) => first_party,
@@ -75,7 +74,8 @@ impl Setting for FirstClients {
 }
 
 /// Adds the clients that are missing, and gives the others the metadata and secrets of `first`. Of several replicas that
-/// start at once, one does it. Clients that are not among them stay.
+/// start at once, one does it. Clients that are not among them stay. A secret that is replaced is good for another day: the
+/// client's replicas have it still.
 ///
 /// # Errors
 /// The database does not answer.
@@ -86,6 +86,7 @@ pub async fn align(service: &AuthService, first: &[FirstClient]) -> anyhow::Resu
             id: id.clone(),
             metadata: metadata.clone(),
             secret_hash: secret.as_ref().map(|secret| SecretHash::of(secret.expose_secret())),
+            former_secret: FormerSecret::default(),
             registration_token_hash: None,
             first_party: *first_party,
             approved: true,
@@ -96,7 +97,7 @@ pub async fn align(service: &AuthService, first: &[FirstClient]) -> anyhow::Resu
         let mut transaction = service.database.begin().await?;
         let act = if storage::insert(&mut transaction, &client).await? {
             Act::CreateClient
-        } else if storage::align(&mut transaction, &client).await? {
+        } else if storage::align(&mut transaction, &client, now + FORMER_SECRET_LIFE).await? {
             Act::ChangeClient
         } else {
             continue;

@@ -42,6 +42,9 @@ impl ClientInformation {
 pub struct AdministeredClient {
     #[serde(flatten)]
     information: ClientInformation,
+    /// Until when the secret before the last rotation is good, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_secret_expires_at: Option<Timestamp>,
     /// It belongs to the platform: no consent is asked.
     first_party: bool,
     /// An administrator vouches for it: a browser is sent to it without a person's act.
@@ -58,6 +61,7 @@ impl From<WithSecret> for AdministeredClient {
     fn from(WithSecret { client, secret }: WithSecret) -> Self {
         Self {
             information: ClientInformation::of(&client, secret.as_ref()),
+            old_secret_expires_at: client.former_secret.until,
             first_party: client.first_party,
             approved: client.approved,
             looks: client.metadata.looks(),

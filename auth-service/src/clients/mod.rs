@@ -22,6 +22,7 @@ use shared::clock::Timestamp;
 use shared::problem::Problem;
 use shared::session::UserId;
 use shared::token::PLATFORM_CLIENT;
+use url::Url;
 
 pub use self::first::FirstClient;
 pub use self::metadata::{
@@ -30,14 +31,19 @@ pub use self::metadata::{
 pub use self::public_keys::{AssertionAlg, PublicKeys};
 pub use self::redirect_uri::{RedirectUri, place_of};
 pub use self::scope::Scope;
-pub use self::secret::SecretHash;
+pub use self::secret::{FormerSecret, SecretHash};
 pub use self::web_address::WebAddress;
 use crate::AuthService;
 use crate::scopes::Words;
 use crate::storage::clients as storage;
 
-/// The longest id of a client. The session store keeps it with a grant's id behind it, in at most 64 bytes.
-pub const MAX_CLIENT_ID: usize = 40;
+/// The longest id of a client that is a word.
+const LONGEST_WORD: usize = 40;
+/// The longest that is an address.
+const LONGEST_ADDRESS: usize = 120;
+/// What may be the id of a client, for those that choose one.
+pub const EXPECTED_CLIENT_ID: &str = "expected 1 to 40 letters, digits, - or _, neither a UUID nor the name of the platform's own login; or an https \
+     address of at most 120 characters, without user, query and fragment";
 
 /// An application, as it is registered. Has no `Serialize`: what is shown of it is written elsewhere, field by field.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -46,6 +52,8 @@ pub struct Client {
     #[sqlx(try_from = "String")]
     pub metadata: Metadata,
     pub secret_hash: Option<SecretHash>,
+    #[sqlx(flatten)]
+    pub former_secret: FormerSecret,
     /// Of the token with which a client that registered itself manages its registration (RFC 7592).
     pub registration_token_hash: Option<SecretHash>,
     /// It belongs to the platform: no consent is asked.
@@ -77,6 +85,11 @@ impl Client {
     /// What is left of a scope that was granted, now that the client may perhaps have less.
     pub fn still_has(&self, granted: &Words) -> Words {
         granted.within(&self.words())
+    }
+
+    /// The hashes of its secret, and of the one before while that is good.
+    pub fn secret_hashes(&self, now: Timestamp) -> [Option<&SecretHash>; 2] {
+        [self.secret_hash.as_ref(), self.former_secret.at(now)]
     }
 
     /// Whether it cannot keep a secret, and so only its redirect URIs and PKCE tell it from others.
@@ -141,11 +154,20 @@ fn made_up_id() -> String {
 }
 
 /// Whether a text may be a client's id: 1 to 40 letters, digits, `-` or `_`, which do not read as a user's id: a token whose
-/// `sub` it is would be taken for a user's. It is harmless in a path, a log line, a key and a refresh token.
+/// `sub` it is would be taken for a user's. Or an address, so that a service that is named by one (RFC 8707) introspects under
+/// its own audience. It is harmless in a log line and a key, and encoded in a path.
 pub fn is_client_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let may_be = (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(allowed) && text != PLATFORM_CLIENT;
-    may_be && text.parse::<UserId>().is_err()
+    let is_word = (1..=LONGEST_WORD).contains(&text.len()) && text.bytes().all(allowed) && text != PLATFORM_CLIENT;
+    if is_word { text.parse::<UserId>().is_err() } else { is_address(text) }
+}
+
+/// Whether it is an address in its one spelling: two ids never mean the same.
+fn is_address(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
+    let plain = text.len() <= LONGEST_ADDRESS && text.starts_with("https://") && text.bytes().all(allowed);
+    let spelled = |url: Url| url.as_str() == text || url.as_str().strip_suffix('/') == Some(text);
+    plain && Url::parse(text).is_ok_and(spelled)
 }
 
 #[cfg(test)]
@@ -160,6 +182,7 @@ mod tests {
             id: "shop".to_owned(),
             metadata: Metadata::read(members, Registrar::Administrator).expect("good metadata"),
             secret_hash: None,
+            former_secret: FormerSecret::default(),
             registration_token_hash: None,
             first_party: false,
             approved: true,
@@ -266,10 +289,42 @@ mod tests {
     /// B6
     #[test]
     fn a_client_id_is_harmless_wherever_it_stands() {
-        for good in ["cart-service", "A_1", &"x".repeat(40)] {
+        let long = format!("https://api.example/{}", "x".repeat(100));
+        for good in [
+            "cart-service",
+            "A_1",
+            &"x".repeat(40),
+            "https://api.example",
+            "https://api.example/",
+            "https://api.example:8443/v1/~x",
+            "https://[::1]:8443",
+            &long,
+        ] {
             assert!(is_client_id(good), "{good}");
         }
-        for bad in ["", "a.b", "a~b", "a b", "a/b", "a\u{0}", "\u{fc}", PLATFORM_CLIENT, &"x".repeat(41)] {
+        for bad in ["", "a.b", "a~b", "a b", "a/b", "a\u{0}", "\u{fc}", PLATFORM_CLIENT, &"x".repeat(41)]
+            .into_iter()
+            .chain([
+                "http://api.example",
+                "https://",
+                "https://API.example",
+                "https://api.example:443",
+                "https:/api.example",
+            ])
+            .chain([
+                "https://u@api.example",
+                "https://api.example/?q",
+                "https://api.example/#f",
+                "https://api.example/a/../b",
+            ])
+            .chain([
+                "https://api.example/%41",
+                "https://api.example/\"",
+                "https://api.example/\n",
+                "urn:api",
+                &format!("{long}x"),
+            ])
+        {
             assert!(!is_client_id(bad), "{bad:?} was taken");
         }
     }

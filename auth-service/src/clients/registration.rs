@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::fetch::Reach;
 use super::registry::secret_for;
 use super::secret::make_up;
-use super::{Client, InvalidMetadata, Metadata, Registrar, Scope, SecretHash, sector};
+use super::{Client, FormerSecret, InvalidMetadata, Metadata, Registrar, Scope, SecretHash, sector};
 use crate::AuthService;
 use crate::oauth_error::OAuthError;
 use crate::storage::audit::{self, Act, Actor, By, Entry};
@@ -157,6 +157,7 @@ pub async fn register(
         id: super::made_up_id(),
         metadata,
         secret_hash,
+        former_secret: FormerSecret::default(),
         registration_token_hash: Some(registration_hash),
         first_party: false,
         approved: false,

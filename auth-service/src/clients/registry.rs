@@ -1,12 +1,14 @@
 //! Clients are made, changed and removed. Every change is written together with its entry in the audit, and what a client
 //! was given ends when it is disabled or removed.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use shared::problem::Problem;
 
 use super::fetch::Reach;
 use super::secret::make_up;
-use super::{Client, InvalidMetadata, Metadata, Scope, SecretHash, is_client_id, sector};
+use super::{Client, FormerSecret, InvalidMetadata, Metadata, Scope, SecretHash, is_client_id, sector};
 use crate::AuthService;
 use crate::grants;
 use crate::storage::audit::{self, Act, By, Entry};
@@ -64,6 +66,7 @@ pub async fn create(
         id: id.unwrap_or_else(super::made_up_id),
         metadata: decided.metadata,
         secret_hash,
+        former_secret: FormerSecret::default(),
         registration_token_hash: None,
         first_party: decided.first_party,
         approved: decided.first_party || decided.approved.unwrap_or(true),
@@ -88,7 +91,7 @@ pub(super) fn secret_for(metadata: &Metadata) -> (Option<SecretString>, Option<S
 }
 
 /// Replaces what is decided about a client. A secret is made up where the client needs one and has none, or where a new
-/// one is asked for; the old one is worth nothing from then on. What a client was given ends when it is disabled.
+/// one is asked for, and the old one is good for so long beside it. What a client was given ends when it is disabled.
 ///
 /// # Errors
 /// 404; 422 for a word of scope that is unknown, or when its `sector_identifier_uri` does not hold; 503 when something needed does not answer: to try again goes
@@ -97,7 +100,7 @@ pub async fn replace(
     service: &AuthService,
     id: &str,
     decided: Decided,
-    new_secret: bool,
+    new_secret: Option<Duration>,
     by: &By,
 ) -> Result<WithSecret, Problem> {
     let before = by_id(service, id).await?;
@@ -108,8 +111,14 @@ pub async fn replace(
     let mut transaction = service.database.begin().await?;
     let held = storage::hold(&mut transaction, id).await?.ok_or_else(|| Problem::not_found("client"))?;
     let keeps_secret = held.secret_hash.is_some() && decided.metadata.token_endpoint_auth_method.has_secret();
-    let (secret, secret_hash) =
-        if keeps_secret && !new_secret { (None, held.secret_hash) } else { secret_for(&decided.metadata) };
+    let (secret, secret_hash, former_secret) = match new_secret {
+        None if keeps_secret => (None, held.secret_hash, held.former_secret),
+        keep => {
+            let (secret, hash) = secret_for(&decided.metadata);
+            let former = held.secret_hash.filter(|_| hash.is_some());
+            (secret, hash, FormerSecret::kept(former, keep.unwrap_or_default(), now))
+        }
+    };
     if decided.metadata.leads_elsewhere(&held.metadata) {
         // People have allowed the hosts that they were shown.
         consents::forget(&mut transaction, id).await?;
@@ -117,6 +126,7 @@ pub async fn replace(
     let client = Client {
         metadata: decided.metadata,
         secret_hash,
+        former_secret,
         first_party: decided.first_party,
         approved: decided.first_party || decided.approved.unwrap_or(held.approved),
         epoch: held.epoch + i64::from(decided.disabled && held.disabled_at.is_none()),
@@ -135,22 +145,23 @@ pub async fn replace(
     Ok(WithSecret { client, secret })
 }
 
-/// Makes a new secret up; the old one is worth nothing from then on.
+/// Makes a new secret up; the old one is good for another `keep` beside it, and one from before that no more.
 ///
 /// # Errors
 /// 404; 409 `client_without_secret`; 503 when the database does not answer.
-pub async fn rotate_secret(service: &AuthService, id: &str, by: &By) -> Result<WithSecret, Problem> {
+pub async fn rotate_secret(service: &AuthService, id: &str, keep: Duration, by: &By) -> Result<WithSecret, Problem> {
     by_id(service, id).await?;
+    let now = service.clock.now();
     let mut transaction = service.database.begin().await?;
     let held = storage::hold(&mut transaction, id).await?.ok_or_else(|| Problem::not_found("client"))?;
     let (secret, secret_hash) = secret_for(&held.metadata);
     if secret.is_none() {
         return Err(Problem::conflict("client_without_secret", "the client proves who it is in another way"));
     }
-    let client = Client { secret_hash, ..held };
+    let former_secret = FormerSecret::kept(held.secret_hash, keep, now);
+    let client = Client { secret_hash, former_secret, ..held };
     storage::update(&mut transaction, &client).await?;
-    let entry = Entry::done(Act::RotateClientSecret, by).detail(id);
-    audit::write_in(&mut transaction, service.clock.now(), &entry).await?;
+    audit::write_in(&mut transaction, now, &Entry::done(Act::RotateClientSecret, by).detail(id)).await?;
     transaction.commit().await?;
     Ok(WithSecret { client, secret })
 }

@@ -10,7 +10,8 @@ use crate::clients::{Client, Metadata, SecretHash};
 /// The columns by name, never `*`: PostgreSQL refuses a prepared `*` once a newer release has added a column.
 macro_rules! columns {
     () => {
-        "id, metadata, secret_hash, registration_token_hash, first_party, approved, epoch, created_at, disabled_at"
+        "id, metadata, secret_hash, registration_token_hash, first_party, approved, epoch, created_at, disabled_at, \
+         former_secret_hash, former_secret_until"
     };
 }
 
@@ -35,7 +36,7 @@ pub async fn insert(transaction: &mut Transaction, client: &Client) -> Result<bo
         sqlx::query(concat!(
             "INSERT INTO clients (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING"
         ))
         .bind(&client.id)
         .bind(text(&client.metadata)?)
@@ -46,6 +47,8 @@ pub async fn insert(transaction: &mut Transaction, client: &Client) -> Result<bo
         .bind(client.epoch)
         .bind(client.created_at)
         .bind(client.disabled_at)
+        .bind(&client.former_secret.hash)
+        .bind(client.former_secret.until)
         .execute(connection)
         .await
         .map(|done| done.rows_affected())
@@ -103,7 +106,7 @@ pub async fn update(transaction: &mut Transaction, client: &Client) -> Result<bo
     in_transaction!(transaction, |connection| {
         sqlx::query(
             "UPDATE clients SET metadata = $2, secret_hash = $3, registration_token_hash = $4, first_party = $5,
-             approved = $6, epoch = $7, disabled_at = $8 WHERE id = $1",
+             approved = $6, epoch = $7, disabled_at = $8, former_secret_hash = $9, former_secret_until = $10 WHERE id = $1",
         )
         .bind(&client.id)
         .bind(text(&client.metadata)?)
@@ -113,6 +116,8 @@ pub async fn update(transaction: &mut Transaction, client: &Client) -> Result<bo
         .bind(client.approved)
         .bind(client.epoch)
         .bind(client.disabled_at)
+        .bind(&client.former_secret.hash)
+        .bind(client.former_secret.until)
         .execute(connection)
         .await
         .map(|done| done.rows_affected() == 1)
@@ -120,15 +125,21 @@ pub async fn update(transaction: &mut Transaction, client: &Client) -> Result<bo
 }
 
 /// Gives a client that is there the metadata, the secret and the standing of `client`; `false` when it has them already
-/// or there is none. One that is disabled stays so.
+/// or there is none. One that is disabled stays so. A secret that is replaced is good until `former_until`.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn align(transaction: &mut Transaction, client: &Client) -> Result<bool, sqlx::Error> {
+pub async fn align(
+    transaction: &mut Transaction,
+    client: &Client,
+    former_until: Timestamp,
+) -> Result<bool, sqlx::Error> {
     in_transaction!(transaction, |connection| {
         sqlx::query(
             "UPDATE clients SET metadata = $2, secret_hash = $3, first_party = $4, approved = TRUE,
-             registration_token_hash = NULL
+             registration_token_hash = NULL,
+             former_secret_until = CASE WHEN secret_hash IS DISTINCT FROM $3 THEN $5 ELSE former_secret_until END,
+             former_secret_hash = CASE WHEN secret_hash IS DISTINCT FROM $3 THEN secret_hash ELSE former_secret_hash END
              WHERE id = $1 AND (metadata <> $2 OR secret_hash IS DISTINCT FROM $3 OR first_party <> $4 OR NOT approved
                                 OR registration_token_hash IS NOT NULL)",
         )
@@ -136,6 +147,7 @@ pub async fn align(transaction: &mut Transaction, client: &Client) -> Result<boo
         .bind(text(&client.metadata)?)
         .bind(&client.secret_hash)
         .bind(client.first_party)
+        .bind(former_until)
         .execute(connection)
         .await
         .map(|done| done.rows_affected() == 1)

@@ -152,6 +152,7 @@ impl Application {
         }
         let Value::Object(members) = metadata else { unreachable!() };
         let first = FirstClient::read(members).unwrap();
+        let id = first.id.clone();
         auth_service::clients::first::align(&app.service, &[first]).await.unwrap();
         Self { id, secret, redirect_uri: REDIRECT_URI.to_owned() }
     }

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use auth_service::clients;
+use auth_service::clients::{self, FormerSecret};
 use auth_service::scopes::Words;
 use auth_service::storage::consents;
 use reqwest::Method;
@@ -17,6 +18,7 @@ on_both! {
     only_an_administrator_sees_or_changes_clients,
     a_client_is_made_shown_changed_and_removed,
     a_secret_is_shown_once_and_is_kept_as_a_hash,
+    a_secret_that_was_replaced_is_good_beside_the_new_one_until_its_time,
     a_secret_is_made_when_it_is_needed_and_forgotten_when_it_is_not,
     what_is_shown_may_be_sent_back,
     a_field_against_a_rule_is_named,
@@ -126,7 +128,55 @@ async fn a_secret_is_shown_once_and_is_kept_as_a_hash(app: App) {
     let new = rotated.body["client_secret"].as_str().unwrap();
     let client = clients::find(&app.service, &client.id).await.unwrap().unwrap();
     let hash = client.secret_hash.unwrap();
-    assert!(hash.is_of(new) && !hash.is_of(&secret), "the old one is worth nothing");
+    assert!(hash.is_of(new) && !hash.is_of(&secret));
+}
+
+async fn a_secret_that_was_replaced_is_good_beside_the_new_one_until_its_time(app: App) {
+    let admin = app.administrator().await;
+    let mut made = create(&app, &admin, json!({"redirect_uris": [REDIRECT]})).await;
+    let (at, id) = (path(&made), made["client_id"].as_str().unwrap().to_owned());
+    let rotated = async |admin: &Person, rest: Value| {
+        let mut change = json!({"redirect_uris": [REDIRECT], "new_secret": true});
+        change.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let answer = send(&app, Method::PUT, &at, admin, change).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.body
+    };
+    let is_good = async |secret: &Value| {
+        let request = app.request(Method::POST, "/oauth2/introspect").form(&[("token", "x")]);
+        let answer = app.send(request.basic_auth(&id, secret.as_str())).await;
+        assert!([200, 401].contains(&answer.status), "{}", answer.text);
+        answer.status == 200
+    };
+    let [first, day] = [made["client_secret"].take(), rotated(&admin, json!({})).await["client_secret"].take()];
+    assert!(is_good(&first).await && is_good(&day).await);
+    app.clock.advance(Duration::from_secs(24 * 3600 - 1));
+    assert!(is_good(&first).await);
+    app.clock.advance(Duration::from_secs(1));
+    assert!(!is_good(&first).await && is_good(&day).await, "a day is over");
+
+    let admin = app.administrator().await;
+    let hour = rotated(&admin, json!({"old_secret_expires_in": 3600})).await;
+    let shown = app.get(&at, &admin.access).await.body;
+    assert_eq!(shown["old_secret_expires_at"], hour["old_secret_expires_at"]);
+    assert!(is_good(&day).await && is_good(&hour["client_secret"]).await);
+    send(&app, Method::PUT, &at, &admin, json!({"redirect_uris": [REDIRECT]})).await;
+    assert!(is_good(&day).await, "another change leaves it");
+    let stolen = rotated(&admin, json!({"old_secret_expires_in": 0})).await;
+    assert!(is_good(&stolen["client_secret"]).await);
+    for gone in [&first, &day, &hour["client_secret"]] {
+        assert!(!is_good(gone).await, "at once, and those from before with it");
+    }
+    for odd in [json!(-1), json!(2_592_001), json!("1d")] {
+        let change = json!({"redirect_uris": [REDIRECT], "new_secret": true, "old_secret_expires_in": odd});
+        let refused = send(&app, Method::PUT, &at, &admin, change).await;
+        assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/old_secret_expires_in")));
+    }
+    let public = json!({"redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"});
+    rotated(&admin, json!({})).await;
+    send(&app, Method::PUT, &at, &admin, public).await;
+    let client = clients::find(&app.service, &id).await.unwrap().unwrap();
+    assert_eq!((client.secret_hash, client.former_secret), (None, FormerSecret::default()));
 }
 
 async fn a_secret_is_made_when_it_is_needed_and_forgotten_when_it_is_not(app: App) {
@@ -339,6 +389,11 @@ async fn clients_are_made_shown_changed_and_removed_by_commands() {
     assert_eq!((&changed["client_name"], &changed["client_secret"]), (&json!("The Shop"), &json!(null)));
     let rotated = run(&["rotate-secret", "shop"], json!(null));
     assert!(is_its_secret(rotated["client_secret"].as_str().unwrap()).await && !is_its_secret(&secret).await);
+    let former = async || clients::find(&app.service, "shop").await.unwrap().unwrap().former_secret;
+    assert!(former().await.hash.unwrap().is_of(&secret));
+    let at_once = run(&["rotate-secret", "shop", "--keep-old-for", "0s"], json!(null));
+    assert!(is_its_secret(at_once["client_secret"].as_str().unwrap()).await);
+    assert_eq!(former().await, FormerSecret::default());
     let token = run(&["initial-token", "--uses", "3", "--expires-in", "1h"], json!(null));
     assert_eq!(token["uses"], 3);
     assert_eq!(run(&["delete", "shop"], json!(null)), json!({"deleted": "shop"}));

@@ -7,7 +7,7 @@ use actix_web::ResponseError as _;
 use actix_web::test::TestRequest;
 use auth_service::client_authentication::authenticate;
 use auth_service::clients::registry::{Decided, create};
-use auth_service::clients::{Client, Metadata, Registrar, Scope, SecretHash};
+use auth_service::clients::{Client, FormerSecret, Metadata, Registrar, Scope, SecretHash};
 use auth_service::form::Form;
 use auth_service::oauth_error::OAuthError;
 use auth_service::storage::audit::By;
@@ -645,6 +645,7 @@ async fn keys_that_cannot_be_read_prove_nothing(app: App) {
         id: "inside".to_owned(),
         metadata: Metadata::read(members(metadata), by).unwrap(),
         secret_hash: None,
+        former_secret: FormerSecret::default(),
         registration_token_hash: Some(SecretHash::of("token")),
         first_party: false,
         approved: false,

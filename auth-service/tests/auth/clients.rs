@@ -1,8 +1,10 @@
 //! Clients: kept on both databases, and brought up to date by a start.
 
+use std::time::Duration;
+
 use auth_service::AuthService;
-use auth_service::clients::secret::make_up;
-use auth_service::clients::{self, Client, FirstClient, Metadata, Registrar, SecretHash};
+use auth_service::clients::secret::{is_one_of, make_up};
+use auth_service::clients::{self, Client, FirstClient, FormerSecret, Metadata, Registrar, SecretHash};
 use auth_service::storage::MIGRATIONS;
 use auth_service::storage::audit;
 use auth_service::storage::clients as storage;
@@ -67,6 +69,7 @@ fn client(id: &str) -> Client {
         id: id.to_owned(),
         metadata: Metadata::read(members(metadata), Registrar::Administrator).unwrap(),
         secret_hash: Some(SecretHash::of("secret")),
+        former_secret: FormerSecret::default(),
         registration_token_hash: None,
         first_party: true,
         approved: true,
@@ -91,6 +94,7 @@ async fn a_client_comes_back_as_it_was(database: Database) {
     let plain = client("plain");
     let odd = Client {
         secret_hash: None,
+        former_secret: FormerSecret::default(),
         registration_token_hash: Some(SecretHash::of("token")),
         first_party: false,
         approved: false,
@@ -232,6 +236,9 @@ async fn first_clients_are_brought_up_to_date_at_a_start(app: App) {
     assert_eq!(changed.metadata.client_name.as_ref().unwrap().as_str(), "The Shop");
     let hash = changed.secret_hash.as_ref().unwrap();
     assert!(hash.is_of(other.expose_secret()) && !hash.is_of(one.expose_secret()));
+    let replicas = changed.secret_hashes(app.clock.now());
+    assert!(is_one_of(replicas, one.expose_secret()), "the client's replicas still have the one before");
+    assert!(!is_one_of(changed.secret_hashes(app.clock.now() + Duration::from_secs(25 * 3600)), one.expose_secret()));
     assert_eq!(start_with(&app, vec![]).await, changed, "what is not among them stays");
     assert_eq!(audit_of_shop(&app).await, ["change_client", "create_client"]);
 

@@ -28,7 +28,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 async fn service(app: &App, name: &str, words: &str) -> Application {
     let grants = json!(["authorization_code", EXCHANGE]);
     let metadata = json!({"client_id": name, "grant_types": grants, "token_exchange_scope": words});
-    Application { id: name.to_owned(), ..Application::register(app, metadata).await }
+    Application::register(app, metadata).await
 }
 
 async fn exchange(app: &App, client: &Application, token: &str, scope: &str) -> Answer {

@@ -16,12 +16,15 @@ on_both!(
     of_fifty_uses_of_a_code_at_once_at_most_one_is_good,
     a_code_is_good_for_its_client_its_address_and_its_verifier_alone,
     a_code_is_over_after_a_minute,
-    a_client_refreshes_and_a_stolen_refresh_token_ends_the_session,
+    c23_a_used_refresh_token_of_a_client_ends_its_grant_and_no_session,
     c5_a_refresh_token_is_its_clients_alone,
     c5_a_public_clients_refresh_token_is_no_other_clients,
     c6_a_refresh_never_widens_the_scope,
     c7_a_clients_refresh_token_ends_with_the_consent,
     a_token_is_for_the_services_of_its_scope,
+    a_service_that_is_named_by_its_address_is_asked_for_by_it_and_introspects with |config: &mut auth_service::Config| {
+        config.api_scopes = shared::config::Setting::parse("invoices=https://api.example/invoices").unwrap();
+    },
     a_request_without_a_person_is_told_what_is_missing,
     a_sign_in_waits_in_the_browser_that_began_it,
     a_pushed_request_is_good_until_it_is_answered_for_its_client_alone,
@@ -139,8 +142,8 @@ async fn a_code_is_over_after_a_minute(app: App) {
     assert_eq!(client.exchange(&app, &code, &begun.verifier).await.error(), "invalid_grant");
 }
 
-async fn a_client_refreshes_and_a_stolen_refresh_token_ends_the_session(app: App) {
-    let (mut browser, _) = signed_in(&app).await;
+async fn c23_a_used_refresh_token_of_a_client_ends_its_grant_and_no_session(app: App) {
+    let (mut browser, person) = signed_in(&app).await;
     let client = Application::first_party(&app).await;
     let first = client.tokens(&app, &mut browser).await;
     let old = first["refresh_token"].as_str().unwrap();
@@ -166,9 +169,21 @@ async fn a_client_refreshes_and_a_stolen_refresh_token_ends_the_session(app: App
     let newest = narrower.body["refresh_token"].as_str().unwrap();
     let wider = [("grant_type", "refresh_token"), ("refresh_token", newest), ("scope", "openid orders")];
     assert_eq!(client.token(&app, &wider).await.error(), "invalid_scope");
+    let access = narrower.body["access_token"].as_str().unwrap();
+    let other = Application::first_party(&app).await;
+    let others = other.tokens(&app, &mut browser).await;
     app.clock.advance(Duration::from_secs(11));
+    assert_eq!(app.get("/oauth2/userinfo", access).await.status, 200);
     assert_eq!(client.refresh(&app, old).await.error(), "invalid_grant");
-    assert_eq!(client.refresh(&app, newest).await.error(), "invalid_grant", "the whole session has ended");
+    assert_eq!(client.refresh(&app, newest).await.error(), "invalid_grant", "the grant has ended");
+    assert_eq!(app.get("/oauth2/userinfo", access).await.status, 401, "and its access tokens with it");
+    // RFC 9700, section 4.14.2: the rest of the sign-on is another matter.
+    assert_eq!(other.refresh(&app, others["refresh_token"].as_str().unwrap()).await.status, 200);
+    assert_eq!(app.get("/oauth2/userinfo", others["access_token"].as_str().unwrap()).await.status, 200);
+    let again = client.tokens(&app, &mut browser).await;
+    assert!(again["access_token"].is_string(), "the person is signed in still: {again}");
+    let audit = app.audit_of(person.id).await;
+    assert_eq!(audit.get(&("refresh".to_owned(), "refresh_token_reused".to_owned())), Some(&1), "{audit:?}");
 }
 
 async fn c5_a_refresh_token_is_its_clients_alone(app: App) {
@@ -273,6 +288,42 @@ async fn a_token_is_for_the_services_of_its_scope(app: App) {
     );
     assert_eq!(audience(&[("scope", "openid unknown")]).await, json!("auth-service"), "an unknown word is left out");
     assert_eq!(audience(&[("scope", "admin")]).await, json!("invalid_scope"), "it is not this client's");
+}
+
+async fn a_service_that_is_named_by_its_address_is_asked_for_by_it_and_introspects(app: App) {
+    const API: &str = "https://api.example/invoices";
+    let (mut browser, _) = signed_in(&app).await;
+    let scope = "openid invoices cart";
+    let client = Application::register(&app, json!({"first_party": true, "scope": scope})).await;
+    let api = Application::register(&app, json!({"client_id": API, "grant_types": ["client_credentials"]})).await;
+    assert_eq!(api.id, API);
+    for (named, of) in [("resource", API), ("resource", "HTTPS://API.example:443/invoices"), ("audience", API)] {
+        let begun = client.begin(&[("scope", scope), (named, of)]);
+        let code = begun.go(&app, &mut browser).await.query("code");
+        let tokens = client.exchange(&app, &code, &begun.verifier).await.body;
+        let access = tokens["access_token"].as_str().unwrap();
+        assert_eq!(claims(&tokens["access_token"])["aud"], json!(API), "{named}={of}");
+        let asked = app.request(Method::POST, "/oauth2/introspect").form(&[("token", access)]);
+        let plain = app.send(asked.basic_auth(API, Some(&api.secret))).await;
+        assert_eq!((plain.status, &plain.body["active"]), (200, &json!(true)), "its id was not encoded");
+        let encoded: String = url::form_urlencoded::byte_serialize(API.as_bytes()).collect();
+        let asked = app.request(Method::POST, "/oauth2/introspect").form(&[("token", access)]);
+        assert_eq!(app.send(asked.basic_auth(encoded, Some(&api.secret))).await.body["active"], true);
+        let narrower = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
+            (named, "https://api.example/other"),
+        ];
+        assert_eq!(client.token(&app, &narrower).await.error(), "invalid_target");
+    }
+    let begun = client.begin(&[("scope", scope), ("audience", "https://elsewhere.example")]);
+    let refused = begun.go(&app, &mut browser).await;
+    assert_eq!(refused.query("error"), "invalid_target", "it was ignored silently");
+    assert!(refused.query("error_description").contains("audience"));
+    let admin = app.administrator().await;
+    let shown =
+        app.get(&format!("/admin/clients/{}", API.replace(':', "%3A").replace('/', "%2F")), &admin.access).await;
+    assert_eq!((shown.status, &shown.body["client_id"]), (200, &json!(API)));
 }
 
 async fn a_request_without_a_person_is_told_what_is_missing(app: App) {

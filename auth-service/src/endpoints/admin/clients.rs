@@ -45,8 +45,11 @@ struct ChangedClientBody {
     /// registered itself loses it when it changes what people see of it.
     approved: Option<bool>,
     disabled: Option<bool>,
-    /// Make a new secret up; the old one is worth nothing from then on.
+    /// Make a new secret up; the old one is good for a while beside it.
     new_secret: Option<bool>,
+    /// For how many seconds: 0 where it was stolen.
+    #[schema(minimum = 0, maximum = 2_592_000, default = 86400)]
+    old_secret_expires_in: Option<u64>,
     #[schema(inline)]
     #[serde(flatten)]
     metadata: Metadata,

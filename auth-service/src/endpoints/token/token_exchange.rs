@@ -26,7 +26,7 @@ pub(super) async fn exchange(request: &TokenRequest<'_>) -> Result<ClientTokens,
     refuse_other_kinds(request)?;
     let (subject, user, session) = subject_token(request).await?;
     let scope = scope(request, &subject)?;
-    let audiences = request::read_targets(form, &scope, &service.api_scopes, service.own_audience())?;
+    let audiences = request::read_audiences(form, &scope, &service.api_scopes, service.own_audience())?;
     let actor = actor(client, &subject)?;
     let bound_to = request.bind(None, Payer::User(user.id)).await?;
     let on_behalf =
