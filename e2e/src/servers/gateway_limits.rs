@@ -10,19 +10,19 @@ use crate::process::free_port;
 /// The test's own callers are told apart by what the trusted proxy (this machine) says of them.
 const TRUSTED: (&str, &str) = ("GATEWAY_TRUSTED_PROXIES", "127.0.0.1");
 
-struct Tried {
+pub(super) struct Tried {
     gateway: Gateway,
     _folder: tempfile::TempDir,
 }
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Tried {
-    fn with(settings: &[(&str, &str)]) -> Option<Self> {
+    pub(super) fn with(settings: &[(&str, &str)]) -> Option<Self> {
         gateway_for_test()?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = || free_port().expect("a free port");
@@ -48,7 +48,7 @@ impl Tried {
         stream
     }
 
-    fn send(&self, host: &str, from: &str, request: &str, body: &str) -> Answer {
+    pub(super) fn send(&self, host: &str, from: &str, request: &str, body: &str) -> Answer {
         let mut stream = self.connect();
         let length = body.len();
         let text = format!(

@@ -5,6 +5,8 @@ mod cluster;
 mod folder;
 mod gateway;
 #[cfg(test)]
+mod gateway_hosts;
+#[cfg(test)]
 mod gateway_limits;
 mod pair;
 mod postgres;

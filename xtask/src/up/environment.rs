@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use e2e::services::Service;
 
 /// Settings of the gateway that are passed on; it has others, which `up` decides.
-const OF_THE_GATEWAY: [&str; 9] = [
+const OF_THE_GATEWAY: [&str; 10] = [
     "GATEWAY_AUTHORIZATIONS",
     "GATEWAY_BASKETS",
     "GATEWAY_CONNECTIONS",
+    "GATEWAY_MORE_HOSTS",
     "GATEWAY_REQUESTS",
     "GATEWAY_REST",
     "GATEWAY_SIGN_INS",
