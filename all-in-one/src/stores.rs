@@ -79,7 +79,7 @@ pub(crate) fn read_stores(settings: &mut Settings) -> ReadStores {
     // Of several nodes, each is asked for what another one has written.
     let are_many = matches!(strategy.place(), Place::Memory | Place::EachNode);
     let key_values = if are_many && redis.is_none() { None } else { Some(key_values(settings, redis.as_ref(), clock)) };
-    ReadStores { embedded: Some(EmbeddedStores { sessions, key_values }), node, is_pinned }
+    ReadStores { embedded: Some(EmbeddedStores { sessions, key_values, redis: None }), node, is_pinned }
 }
 
 fn in_memory(clock: &Clock, access_token_ttl: Duration) -> Arc<dyn SessionStore> {
@@ -100,13 +100,14 @@ fn no_sessions(
         settings.mistake("JWT_DENY_LIST: redis needs REDIS_URL");
     }
     let redis = redis.and_then(|url| Redis::open(url.expose_secret()).ok());
-    let feed: Arc<dyn SessionStore> = match redis {
+    let feed: Arc<dyn SessionStore> = match redis.clone() {
         Some(redis) => Arc::new(RedisSessionStore::new(redis, clock.clone(), remember).demanding_a_mark()),
         None => Arc::new(MemorySessionStore::new(clock.clone(), remember)),
     };
     let mode = if strategy.credential() == Credential::SealedCookie { DenyListMode::Feed } else { told };
     let endings = mode.endings(feed, key_values.clone(), remember);
-    EmbeddedStores { sessions: Arc::new(NoSessionStore::new(clock, endings)), key_values: Some(key_values) }
+    let sessions = Arc::new(NoSessionStore::new(clock, endings));
+    EmbeddedStores { sessions, key_values: Some(key_values), redis }
 }
 
 /// One-time codes and the counts of attempts, which all nodes share where there is a Redis.

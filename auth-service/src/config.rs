@@ -13,6 +13,7 @@ use shared::clock::Clock;
 use shared::config::{ConnectionUrl, Settings};
 use shared::key_value::{BudgetLimits, KeyValueStore};
 use shared::pages::Site;
+use shared::redis::Redis;
 use shared::request::TrustedProxies;
 use shared::server::ServerConfig;
 use shared::session::{AttributeKeys, SessionStore};
@@ -99,6 +100,8 @@ pub struct EmbeddedStores {
     pub sessions: Arc<dyn SessionStore>,
     /// None where the service's own database has them, for all nodes.
     pub key_values: Option<Arc<dyn KeyValueStore>>,
+    /// Where ends of sessions are told to other processes too, if they are.
+    pub redis: Option<Redis>,
 }
 
 /// An account that a start makes when it is missing: an administrator when nobody is one, anybody else when the address

@@ -29,6 +29,7 @@ pub mod logout_request;
 mod measures;
 pub mod oauth_error;
 pub mod password;
+pub mod platform;
 pub mod pruning;
 pub mod refresh;
 pub mod refresh_token;
@@ -67,7 +68,7 @@ use self::signing_keys::SigningAlg;
 
 /// How often sessions are looked for that should have ended and could not.
 const FINISH_EVERY: Duration = Duration::from_secs(2);
-/// How often the mark of the revocation feed is looked at.
+/// How often the marks of the store and of its revocation feed are looked at.
 const LOOK_AT_MARK: Duration = Duration::from_secs(1);
 
 /// A service that listens.
@@ -94,6 +95,9 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
     // Before any session begins here, and before anybody takes the feed for read.
     let (last_ending, _) = storage::endings::position(&service.database).await?;
     let mut marked = end_session::Marked::default();
+    if let Err(error) = service.platform.keep_marked().await {
+        tracing::warn!(%error, "the store's mark, by which other services know it, is written later");
+    }
     if let Err(problem) = end_session::keep_published(&service, &mut marked).await {
         tracing::warn!(%problem, "what the session store has lost is announced again later");
     }
@@ -117,6 +121,8 @@ pub async fn start(config: Config) -> anyhow::Result<Started> {
         access_token_ttl: config.sessions.access_token_ttl,
         remember: config.remember(),
         step_up_after: config.sessions.step_up_after,
+        // It is the platform.
+        platform: None,
         clock: config.clock.clone(),
     };
     let single_sign_on = SingleSignOn::join_with(joining, keys);
@@ -200,6 +206,9 @@ async fn keep_published(service: Arc<AuthService>, mut marked: end_session::Mark
     let mut tick = tokio::time::interval(LOOK_AT_MARK);
     loop {
         tick.tick().await;
+        if let Err(error) = service.platform.keep_marked().await {
+            tracing::debug!(%error, "whether the session store has lost its mark is not known");
+        }
         if let Err(problem) = end_session::keep_published(&service, &mut marked).await {
             tracing::debug!(%problem, "whether the session store has lost endings is not known");
         }

@@ -26,6 +26,7 @@ use crate::end_session::{Own, Unsettled, is_followed};
 use crate::grants::Ungiven;
 use crate::known_browser::DeviceCookies;
 use crate::password::PasswordHasher;
+use crate::platform::OwnPlatform;
 use crate::pruning::Retention;
 use crate::refresh_token::RefreshTokens;
 use crate::refusals::Refusals;
@@ -71,6 +72,8 @@ pub struct AuthService {
     pub api_scopes: ApiScopes,
     pub cookie_secure: bool,
     pub strategy: Strategy,
+    /// What other services are told of this one.
+    pub platform: OwnPlatform,
     pub session_cookie: SessionCookie,
     /// Where the session itself is in the cookie.
     pub cookie_keys: Option<CookieKeys>,
@@ -101,7 +104,7 @@ impl AuthService {
         anyhow::ensure!(!config.master_key.expose_secret().is_empty(), "MASTER_KEY is not set");
         let refresh_tokens = RefreshTokens::new(&master_keys()?);
         let database = open_database(config).await?;
-        let (sessions, key_values) = open_stores(config, &database).await?;
+        let OpenStores { sessions, key_values, redis } = open_stores(config, &database).await?;
         let budget = Budget::new("anonymous", key_values.clone(), config.budget, config.clock.clone());
         let follows = is_followed(config.strategy.place(), sessions.remembers_since().is_some());
         let keys =
@@ -129,6 +132,7 @@ impl AuthService {
             api_scopes: config.api_scopes.clone(),
             cookie_secure: config.cookie_secure,
             strategy: config.strategy,
+            platform: OwnPlatform::new(config, redis),
             session_cookie: config.session_cookie.clone(),
             cookie_keys: config.cookie_keys.clone(),
             own_endings: Own::new(follows),
@@ -196,14 +200,22 @@ pub async fn open_database(config: &Config) -> anyhow::Result<Database> {
     Ok(database)
 }
 
-async fn open_stores(
-    config: &Config,
-    database: &Database,
-) -> anyhow::Result<(Arc<dyn SessionStore>, Arc<dyn KeyValueStore>)> {
+struct OpenStores {
+    sessions: Arc<dyn SessionStore>,
+    key_values: Arc<dyn KeyValueStore>,
+    /// Where other services hear of ended sessions too.
+    redis: Option<Redis>,
+}
+
+async fn open_stores(config: &Config, database: &Database) -> anyhow::Result<OpenStores> {
     match &config.stores {
         Stores::Embedded(embedded) => {
             let in_database = || Arc::new(DatabaseKeyValueStore::new(database.clone(), config.clock.clone())) as _;
-            Ok((embedded.sessions.clone(), embedded.key_values.clone().unwrap_or_else(in_database)))
+            Ok(OpenStores {
+                sessions: embedded.sessions.clone(),
+                key_values: embedded.key_values.clone().unwrap_or_else(in_database),
+                redis: embedded.redis.clone(),
+            })
         }
         Stores::Redis(url) => {
             let redis = Redis::open(url).context("REDIS_URL")?;
@@ -215,16 +227,18 @@ async fn open_stores(
                 sessions = sessions.sealing_attributes(keys);
             }
             let sessions = Arc::new(sessions);
-            let key_values = Arc::new(RedisKeyValueStore::new(redis, config.clock.clone()));
+            let key_values = Arc::new(RedisKeyValueStore::new(redis.clone(), config.clock.clone()));
+            let redis = Some(redis);
             if config.strategy.place() != Place::Client {
-                return Ok((sessions, key_values));
+                return Ok(OpenStores { sessions, key_values, redis });
             }
             let mode = match config.strategy.credential() {
                 Credential::SealedCookie => DenyListMode::Feed,
                 Credential::SessionCookie | Credential::BearerToken => config.deny_list,
             };
             let endings = mode.endings(sessions, key_values.clone(), feed_window);
-            Ok((Arc::new(NoSessionStore::new(config.clock.clone(), endings)), key_values))
+            let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
+            Ok(OpenStores { sessions, key_values, redis })
         }
     }
 }

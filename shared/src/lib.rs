@@ -14,6 +14,7 @@ pub mod key_value;
 #[cfg(feature = "pages")]
 pub mod pages;
 pub mod pauses;
+pub mod platform;
 pub mod problem;
 pub mod program;
 pub mod ration;

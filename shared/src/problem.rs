@@ -8,6 +8,11 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
+use crate::ration::Ration;
+
+/// How the `code` of a fault begins that the operator mends, and no repetition.
+pub const MISCONFIGURED: &str = "misconfigured";
+
 /// A refusal or failure, as the client reads it.
 ///
 /// `code` is stable and made for programs; `detail` is for people and may change.
@@ -82,6 +87,19 @@ impl Problem {
         tracing::warn!(what, %cause, "a dependency does not answer");
         let detail = format!("{what} does not answer at the moment; nothing was changed, try again");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(Duration::from_secs(1))
+    }
+
+    /// This service is set up wrongly: 503 that only its operator mends. `code` begins with [`MISCONFIGURED`]; it is what a
+    /// person tells the operator. The cause, which names the settings, goes to the log, within a ration.
+    pub fn misconfigured(code: &'static str, cause: impl fmt::Display) -> Self {
+        static LINES: Ration = Ration::new();
+        LINES.tell("a request meets a service that is set up wrongly", |left_out| {
+            tracing::error!(code, %cause, left_out, "this service is set up wrongly");
+        });
+        let detail =
+            format!("this service is set up wrongly, which only its operator can mend: tell them the code {code}");
+        // For programs: so soon nobody mends it.
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(Duration::from_secs(60))
     }
 
     /// A fault of our own: 500 that says nothing about it. The cause goes to the log, once.

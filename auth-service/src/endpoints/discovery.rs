@@ -2,6 +2,7 @@
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, get, web};
+use shared::platform::METADATA_MEMBER;
 use utoipa::ToSchema;
 
 use crate::AuthService;
@@ -116,6 +117,8 @@ fn metadata(service: &AuthService) -> serde_json::Value {
         "ui_locales_supported": ["en", "zh"],
         "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
     });
+    // How the services must be set up that verify its tokens themselves.
+    metadata[METADATA_MEMBER] = serde_json::to_value(service.platform.told()).unwrap_or_default();
     if service.registration.mode != RegistrationMode::Off {
         metadata["registration_endpoint"] = at("/oauth2/register").into();
     }

@@ -80,11 +80,11 @@ impl Way {
             let feed = Arc::new(MemorySessionStore::new(config.clock.clone(), config.remember()));
             let mode = if self == Self::Cookie { DenyListMode::Feed } else { config.deny_list };
             let stores = match self {
-                Self::Sticky => EmbeddedStores { sessions: feed, key_values: Some(key_values) },
+                Self::Sticky => EmbeddedStores { sessions: feed, key_values: Some(key_values), redis: None },
                 _ => {
                     let endings = mode.endings(feed, key_values.clone(), config.remember());
                     let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
-                    EmbeddedStores { sessions, key_values: Some(key_values) }
+                    EmbeddedStores { sessions, key_values: Some(key_values), redis: None }
                 }
             };
             config.stores = Stores::Embedded(stores);

@@ -100,6 +100,7 @@ impl Place {
         EmbeddedStores {
             sessions: Arc::new(MemorySessionStore::new(clock.clone(), Duration::from_secs(300))),
             key_values: Some(Arc::new(MemoryKeyValueStore::new(clock.clone()))),
+            redis: None,
         }
     }
 

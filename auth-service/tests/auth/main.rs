@@ -29,6 +29,7 @@ mod faults;
 mod guessing;
 mod harness;
 mod heads;
+mod joining_services;
 mod keys;
 mod kill_graph;
 mod login;

@@ -50,10 +50,11 @@ fn sharing_a_secret(config: &mut Config) {
 fn jwt(config: &mut Config, mode: DenyListMode) {
     config.strategy = Strategy::Jwt;
     config.deny_list = mode;
-    if let Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values) }) = &config.stores {
+    if let Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values), .. }) = &config.stores {
         let endings = mode.endings(sessions.clone(), key_values.clone(), config.remember());
         let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
-        config.stores = Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values.clone()) });
+        config.stores =
+            Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values.clone()), redis: None });
     }
 }
 

@@ -34,7 +34,8 @@ fn sealed(config: &mut Config) {
         let feed = Arc::new(MemorySessionStore::new(config.clock.clone(), config.remember()));
         let endings = DenyListMode::Feed.endings(feed, key_values.clone(), config.remember());
         let sessions = Arc::new(NoSessionStore::new(config.clock.clone(), endings));
-        config.stores = Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values.clone()) });
+        config.stores =
+            Stores::Embedded(EmbeddedStores { sessions, key_values: Some(key_values.clone()), redis: None });
     }
 }
 

@@ -5,9 +5,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use e2e::process::free_port;
+use e2e::process::{free_port, wait_until};
 use e2e::services::random_key;
+use e2e::{Look, Service};
 use tempfile::TempDir;
 
 const PROGRAMS: [&str; 4] = ["auth-service", "cart-service", "order-service", "all-in-one"];
@@ -166,6 +168,45 @@ async fn a_second_node_whose_sessions_end_in_another_ones_memory_is_refused() {
         assert!(said.contains("  next: set REDIS_URL to the same Redis at all nodes"), "{strategy}:\n{said}");
         world.finish();
     }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_set_up_as_the_auth_service_names_the_setting_and_lets_nobody_in() {
+    let Some(mut world) = e2e::World::split(&[]).await else { return };
+    let ada = world.platform.customer().await;
+    let redis = world.redis.as_ref().expect("a Redis").url();
+    let another_database = format!("{redis}/1");
+    for (service, setting, right, wrong, told) in [
+        (Service::Cart, "REDIS_URL", redis.as_str(), another_database.as_str(), "REDIS_URL leads here to a Redis"),
+        (
+            Service::Orders,
+            "SESSION_STRATEGY",
+            "hybrid",
+            "jwt",
+            "SESSION_STRATEGY is jwt here and hybrid at the auth service",
+        ),
+    ] {
+        let asked = async |ada: &e2e::Person| match service {
+            Service::Cart => ada.cart().await,
+            _ => ada.orders().await,
+        };
+        world.platform.stop_service(service);
+        world.platform.set(service, setting, wrong);
+        world.platform.launch(service);
+        let named = wait_until(Duration::from_secs(30), || {
+            Ok(matches!(world.platform.look(service), Look::NotYet(why) if why.contains(told)))
+        });
+        assert!(named.expect("it runs"), "{setting} is not named: {:?}", world.platform.look(service));
+        assert!(world.platform.output().contains(told), "the log does not name {setting}");
+        let refused = asked(&ada).await;
+        assert_eq!((refused.status, refused.code()), (503, "misconfigured_platform"), "{}", refused.body);
+        world.platform.set(service, setting, right);
+        world.platform.restart(service).await;
+        assert_eq!(asked(&ada).await.status, 200, "it is set up rightly again");
+    }
+    assert_eq!(ada.log_out().await.status, 204);
+    e2e::world::eventually(401, || async { ada.cart().await.status }).await;
+    world.finish();
 }
 
 #[test]

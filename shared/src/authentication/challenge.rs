@@ -118,8 +118,9 @@ pub(super) fn refused(error: TokenError, sent: Scheme) -> Problem {
 /// 503: whether a token is good cannot be said here at the moment.
 pub(crate) fn cannot_tell(error: TokenError) -> Problem {
     let what = match error {
+        TokenError::Misconfigured => return Problem::misconfigured("misconfigured_platform", error),
+        TokenError::ClockInDoubt => return Problem::misconfigured("misconfigured_clock", error),
         TokenError::RevocationsUnknown => "the revocation feed",
-        TokenError::ClockInDoubt => "the clock of this machine",
         _ => "the issuer's key set",
     };
     Problem::unavailable(what, error)

@@ -26,6 +26,14 @@ impl DenyListMode {
         settings.or("JWT_DENY_LIST", "off", meaning)
     }
 
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Feed => "feed",
+            Self::Redis => "redis",
+        }
+    }
+
     /// `feed` and `list` are where endings are written, for as long as an access token may live.
     pub fn endings(
         self,

@@ -121,7 +121,12 @@ impl SingleSignOn {
     /// The live sessions that cookies lead to, each once.
     async fn opened(&self, cookie: &SessionCookie, request: &HttpRequest) -> Result<Vec<Session>, Problem> {
         let mut found: Vec<Session> = Vec::new();
-        for (id, secret) in cookie.presented(request) {
+        let presented = cookie.presented(request);
+        // Another store knows none of them, and what is refused here is deleted.
+        if !presented.is_empty() {
+            self.is_set_up_alike().map_err(challenge::cannot_tell)?;
+        }
+        for (id, secret) in presented {
             if found.iter().any(|session| session.id == id) {
                 continue;
             }
@@ -141,6 +146,9 @@ impl SingleSignOn {
         // A wrong clock finds good ones too old, and what is refused here is deleted.
         if !shown.is_empty() && self.clocks_are_in_doubt() {
             return Err(challenge::cannot_tell(TokenError::ClockInDoubt));
+        }
+        if !shown.is_empty() {
+            self.is_set_up_alike().map_err(challenge::cannot_tell)?;
         }
         let found = shown.into_iter().filter_map(|text| sealed.open(text, now));
         let mut living = Vec::new();

@@ -1,6 +1,7 @@
 //! Who calls. Owns the principal that a handler asks for, and the one place where a service joins the single sign-on;
 //! never decides what a principal may do with a cart or an order.
 
+mod agreement;
 mod answer;
 mod challenge;
 mod compatibility;
@@ -22,6 +23,8 @@ mod single_sign_on;
 pub mod strategy;
 mod verdict;
 
+#[cfg(feature = "redis")]
+pub use self::agreement::PlatformCheck;
 pub use self::answer::answer_with_cookies;
 #[cfg(feature = "relying-party")]
 pub(crate) use self::answer::set_with_answer;

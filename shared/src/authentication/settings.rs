@@ -10,16 +10,17 @@ use url::Url;
 
 use super::issuer;
 use super::strategy::{Credential, Place, Strategy};
-use super::{CookieKeys, DenyListMode, DomainPattern, ProofNonces, SessionCookie, SingleSignOnConfig};
+use super::{CookieKeys, DenyListMode, DomainPattern, PlatformCheck, ProofNonces, SessionCookie, SingleSignOnConfig};
 use crate::clock::Clock;
 use crate::config::{ConnectionUrl, Setting, Settings, quoted};
 use crate::key_value::RedisKeyValueStore;
+use crate::platform::StoreMark;
 use crate::redis::Redis;
 use crate::session::{AttributeKeys, Endings, MemorySessionStore, NoSessionStore, RedisSessionStore, SessionStore};
 use crate::token::SharedSecret;
 
 impl SingleSignOnConfig {
-    /// Reads `ISSUER`, `JWKS_URL`, `PUBLIC_URL`, `SESSION_STRATEGY`, the session cookie's settings, `ACCESS_TOKEN_TTL`, `STEP_UP_AFTER` and, without `embedded`
+    /// Reads `ISSUER`, `ISSUER_INTERNAL_URL`, `JWKS_URL`, `PUBLIC_URL`, `SESSION_STRATEGY`, the session cookie's settings, `ACCESS_TOKEN_TTL`, `STEP_UP_AFTER` and, without `embedded`
     /// sessions, `REDIS_URL` and `SESSION_ATTRIBUTE_KEY`. `audience` is the service's name. Touches no network.
     ///
     /// Mistakes are kept in `settings`; call [`Settings::finish`] before [`join`](super::SingleSignOn::join).
@@ -34,11 +35,20 @@ impl SingleSignOnConfig {
             settings.mistake(mistake);
         }
         let public_url = public_url(settings);
+        let addresses = Addresses::read(settings, &issuer);
+        let (sessions, platform) = match embedded {
+            Some(embedded) => (embedded, None),
+            None => {
+                let (sessions, redis) = shared_sessions(settings, strategy, &clock, remember);
+                let (metadata_url, deny_list) = (addresses.metadata, DenyListMode::read(settings));
+                (sessions, Some(PlatformCheck { metadata_url, store: redis.map(StoreMark::of), deny_list }))
+            }
+        };
         Self {
             audience: audience.to_owned(),
             scope: None,
             public_url: public_url.clone(),
-            jwks_url: jwks_url(settings, &issuer),
+            jwks_url: addresses.keys,
             issuer,
             strategy,
             session_cookie: SessionCookie::read(settings).of_pages_at(public_url.as_deref()),
@@ -46,7 +56,8 @@ impl SingleSignOnConfig {
             cookie_scope: BTreeSet::new(),
             shared_secret: SharedSecret::read(settings, strategy),
             nonces: ProofNonces::read(settings),
-            sessions: embedded.unwrap_or_else(|| shared_sessions(settings, strategy, &clock, remember)),
+            sessions,
+            platform,
             access_token_ttl,
             remember,
             step_up_after: settings.positive("STEP_UP_AFTER", "15m", "how old a login may be for a sensitive request"),
@@ -210,19 +221,42 @@ fn public_url(settings: &mut Settings) -> Option<String> {
     Some(url.into())
 }
 
-fn jwks_url(settings: &mut Settings, issuer: &str) -> Url {
-    let meaning = "where the issuer's keys are read; by default under ISSUER";
-    if let Some(url) = settings.optional("JWKS_URL", meaning) {
-        return url;
-    }
-    // An issuer that is no address is a mistake that is named already.
-    Url::parse(&format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))).unwrap_or_else(|_| {
-        Url::parse("http://localhost:8081/.well-known/jwks.json").expect("a constant that is a URL")
-    })
+/// Where the auth service is asked.
+struct Addresses {
+    keys: Url,
+    metadata: Url,
 }
 
-/// The sessions in Redis; under `jwt`, what tells of their ends, if anything does.
-fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, ttl: Duration) -> Arc<dyn SessionStore> {
+const KEYS: &str = "/.well-known/jwks.json";
+const METADATA: &str = "/.well-known/openid-configuration";
+
+impl Addresses {
+    /// Both are under the same address, unless `JWKS_URL` is a place of its own for the keys.
+    fn read(settings: &mut Settings, issuer: &str) -> Self {
+        let meaning = "where this process reaches the auth service, if not by ISSUER";
+        let internal: Option<Url> = settings.optional("ISSUER_INTERNAL_URL", meaning);
+        let meaning = "where the issuer's keys are read; by default under ISSUER_INTERNAL_URL or ISSUER";
+        let keys: Option<Url> = settings.optional("JWKS_URL", meaning);
+        let beside_the_keys = keys.as_ref().and_then(|keys| keys.as_str().strip_suffix(KEYS).map(str::to_owned));
+        let base = internal.map_or_else(|| issuer.to_owned(), String::from);
+        let metadata = at(&beside_the_keys.unwrap_or_else(|| base.clone()), METADATA);
+        Self { keys: keys.unwrap_or_else(|| at(&base, KEYS)), metadata }
+    }
+}
+
+/// An issuer that is no address is a mistake that is named already.
+fn at(base: &str, path: &str) -> Url {
+    let url = Url::parse(&format!("{}{path}", base.trim_end_matches('/')));
+    url.unwrap_or_else(|_| Url::parse(&format!("http://localhost:8081{path}")).expect("a constant that is a URL"))
+}
+
+/// The sessions in Redis; under `jwt`, what tells of their ends, if anything does. With the Redis, where there is one.
+fn shared_sessions(
+    settings: &mut Settings,
+    strategy: Strategy,
+    clock: &Clock,
+    ttl: Duration,
+) -> (Arc<dyn SessionStore>, Option<Redis>) {
     let mode = DenyListMode::read(settings);
     let attribute_keys = AttributeKeys::read(settings, strategy);
     let nobody_keeps_any = strategy.place() == Place::Client;
@@ -232,7 +266,7 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
         Credential::SessionCookie | Credential::BearerToken => mode,
     };
     if nobody_keeps_any && mode == DenyListMode::Off {
-        return Arc::new(NoSessionStore::new(clock.clone(), Endings::Untold));
+        return (Arc::new(NoSessionStore::new(clock.clone(), Endings::Untold)), None);
     }
     let ConnectionUrl(url) = settings.required("REDIS_URL", "redis://localhost:6379/0", meaning);
     match Redis::open(&url) {
@@ -243,15 +277,16 @@ fn shared_sessions(settings: &mut Settings, strategy: Strategy, clock: &Clock, t
             }
             let sessions = Arc::new(sessions);
             if !nobody_keeps_any {
-                return sessions;
+                return (sessions, Some(redis));
             }
-            let endings = mode.endings(sessions, Arc::new(RedisKeyValueStore::new(redis, clock.clone())), ttl);
-            Arc::new(NoSessionStore::new(clock.clone(), endings))
+            let list = Arc::new(RedisKeyValueStore::new(redis.clone(), clock.clone()));
+            let endings = mode.endings(sessions, list, ttl);
+            (Arc::new(NoSessionStore::new(clock.clone(), endings)), Some(redis))
         }
         Err(error) => {
             settings.mistake(format!("REDIS_URL: {error}"));
             // Stands in until `finish` fails.
-            Arc::new(MemorySessionStore::new(clock.clone(), ttl))
+            (Arc::new(MemorySessionStore::new(clock.clone(), ttl)), None)
         }
     }
 }

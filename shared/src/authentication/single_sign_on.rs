@@ -1,5 +1,6 @@
 //! Where a service joins: its verifier, the revocations that it follows, and the session store for sensitive requests.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use actix_web::http::header::COOKIE;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
+use super::agreement::Agreement;
+#[cfg(feature = "redis")]
+use super::agreement::{Here, PlatformCheck, keep_comparing};
 use super::challenge;
 use super::cookie_keys::CookieKeys;
 use super::credential::{Scheme, Values, credential};
@@ -72,12 +76,16 @@ pub struct SingleSignOnConfig {
     pub remember: Duration,
     /// How old a login may be for a [`ConfirmedPrincipal`](super::ConfirmedPrincipal).
     pub step_up_after: Duration,
+    /// How the service finds out whether it is set up as the platform is; none in one process with the auth service.
+    #[cfg(feature = "redis")]
+    pub platform: Option<PlatformCheck>,
     pub clock: Clock,
 }
 
 /// A service's part in the single sign-on. Put it into the `App` as `web::Data`; a copy is the same.
 ///
-/// Two tasks work for it until the last copy is dropped: one keeps the issuer's keys fresh, one follows revocations.
+/// Tasks work for it until the last copy is dropped: one keeps the issuer's keys fresh, one follows revocations, and one
+/// compares how this service and the platform are set up.
 #[derive(Clone)]
 pub struct SingleSignOn(pub(super) Arc<Joined>);
 
@@ -95,11 +103,12 @@ pub(super) struct Joined {
     pub(super) nonces: ProofNonces,
     pub(super) clock: Clock,
     step_up_after: Duration,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    agreement: Agreement,
+    _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl SingleSignOn {
-    /// Joins, and starts the two tasks on the current tokio runtime. Until the keys are read, requests are refused with
+    /// Joins, and starts its tasks on the current tokio runtime. Until the keys are read, requests are refused with
     /// 503; see [`SingleSignOn::missing`] for readiness.
     pub fn join(config: SingleSignOnConfig) -> Self {
         Self::join_with(config, KeySet::default())
@@ -117,10 +126,16 @@ impl SingleSignOn {
             );
         }
         let service: Arc<str> = config.audience.as_str().into();
-        let fetching = tokio::spawn(calls::in_service(service.clone(), keys.clone().keep_fresh(config.jwks_url)));
+        let fetching =
+            tokio::spawn(calls::in_service(service.clone(), keys.clone().keep_fresh(config.jwks_url.clone())));
         let revocations = Revocations::new(config.remember, config.clock.clone());
         let following = session::follow(config.sessions.clone(), revocations.clone());
-        let following = tokio::spawn(calls::in_service(service, following));
+        let following = tokio::spawn(calls::in_service(service.clone(), following));
+        let mut tasks = vec![AbortOnDropHandle::new(fetching), AbortOnDropHandle::new(following)];
+        #[cfg(feature = "redis")]
+        let agreement = compare(&config, service, &mut tasks);
+        #[cfg(not(feature = "redis"))]
+        let agreement = Agreement::needless();
         let cookie = match config.strategy.credential() {
             strategy::Credential::BearerToken => None,
             strategy::Credential::SessionCookie => Some(LoginCookie::Opens(config.session_cookie)),
@@ -143,7 +158,8 @@ impl SingleSignOn {
             nonces: config.nonces,
             clock: config.clock,
             step_up_after: config.step_up_after,
-            _tasks: [AbortOnDropHandle::new(fetching), AbortOnDropHandle::new(following)],
+            agreement,
+            _tasks: tasks,
         }))
     }
 
@@ -242,6 +258,10 @@ impl SingleSignOn {
         if verdict.as_ref().is_err_and(TokenError::is_of_its_times) && self.clocks_are_in_doubt() {
             return Err(TokenError::ClockInDoubt);
         }
+        // So does a service that is set up wrongly.
+        if verdict.as_ref().is_err_and(TokenError::is_of_the_setup) && self.0.agreement.differs() {
+            return Err(TokenError::Misconfigured);
+        }
         verdict.and_then(|token| {
             if self.0.revocations.holds_any(token.named()) || self.is_forgotten(&token) {
                 return Err(TokenError::Revoked);
@@ -254,12 +274,21 @@ impl SingleSignOn {
     ///
     /// # Errors
     /// [`TokenError::RevocationsUnknown`] before the feed has been read, and again after this process stood still;
-    /// [`TokenError::ClockInDoubt`] where clocks are too far apart.
+    /// [`TokenError::ClockInDoubt`] where clocks are too far apart; [`TokenError::Misconfigured`] where this service is set up
+    /// otherwise than the platform.
     pub(crate) fn can_tell(&self) -> Result<(), TokenError> {
+        self.is_set_up_alike()?;
         if !self.0.revocations.are_known() {
             return Err(TokenError::RevocationsUnknown);
         }
         if self.clocks_are_in_doubt() { Err(TokenError::ClockInDoubt) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// [`TokenError::Misconfigured`] where this service is set up otherwise than the platform, and
+    /// [`TokenError::RevocationsUnknown`] before that has been compared.
+    pub(super) fn is_set_up_alike(&self) -> Result<(), TokenError> {
+        self.0.agreement.check()
     }
 
     pub(super) fn clocks_are_in_doubt(&self) -> bool {
@@ -346,12 +375,31 @@ impl SingleSignOn {
         let _ = tokio::time::timeout(SETTLE_PATIENCE, settled).await;
     }
 
-    /// What is still missing before this service can tell who calls: readiness. Empty when nothing is.
-    pub fn missing(&self) -> Vec<&'static str> {
+    /// What is still missing before this service can tell who calls: readiness. Empty when nothing is. Where this service is
+    /// set up otherwise than the platform, a line names each setting, at both ends.
+    pub fn missing(&self) -> Vec<Cow<'static, str>> {
         let keys = (!self.0.verifier.has_keys()).then_some("the issuer's key set has not been read");
         let feed = (!self.0.revocations.are_known()).then_some("the revocations have not been read");
-        keys.into_iter().chain(feed).chain(self.clocks_in_doubt()).collect()
+        let own = keys.into_iter().chain(feed).chain(self.clocks_in_doubt()).map(Cow::Borrowed);
+        own.chain(self.0.agreement.missing().into_iter().map(Cow::Owned)).collect()
     }
+}
+
+/// Begins to compare how this service and the platform are set up, where they are two processes.
+#[cfg(feature = "redis")]
+fn compare(config: &SingleSignOnConfig, service: Arc<str>, tasks: &mut Vec<AbortOnDropHandle<()>>) -> Agreement {
+    let Some(check) = config.platform.clone() else { return Agreement::needless() };
+    let agreement = Agreement::unknown();
+    let here = Here {
+        issuer: config.issuer.clone(),
+        strategy: config.strategy,
+        deny_list: check.deny_list,
+        access_token_ttl: config.access_token_ttl,
+        remember: config.remember,
+    };
+    let comparing = keep_comparing(agreement.clone(), check, here);
+    tasks.push(AbortOnDropHandle::new(tokio::spawn(calls::in_service(service, comparing))));
+    agreement
 }
 
 /// A request as the verdict sees it.

@@ -11,7 +11,7 @@ use askama::Template;
 use super::{Page, Visit, visit};
 use crate::authentication::several_logins::SEVERAL_LOGINS;
 use crate::calls;
-use crate::problem::Problem;
+use crate::problem::{MISCONFIGURED, Problem};
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -97,6 +97,7 @@ fn words(page: &Page, status: StatusCode, code: &str, retry_after: u64) -> (&'st
         (409 | 412, _) => (t.changed_meanwhile(), t.changed_meanwhile_next()),
         (408 | 413 | 414 | 431, _) => (t.too_large(), t.too_large_next()),
         (429, _) => return (t.too_often(), t.too_often_next(t.duration(retry_after))),
+        (503, code) if code.starts_with(MISCONFIGURED) => return (t.set_up_wrongly(), t.set_up_wrongly_next(code)),
         (502..=504, _) => return (t.unavailable(), t.unavailable_next(t.duration(retry_after))),
         (500.., _) => (t.failed(), t.failed_next()),
         _ => (t.not_done(), t.not_done_next()),

@@ -120,6 +120,11 @@ texts! {
             en: "A part of the shop does not answer. What you sent may not have been done: try again in {wait}, and look first.",
             zh: "商店的某个部分暂时没有响应，您提交的内容可能尚未处理。请在{wait}后先查看，再重试。"
         }
+        set_up_wrongly { en: "This site is set up wrongly", zh: "网站配置有误" }
+        set_up_wrongly_next(code) {
+            en: "You did nothing wrong, nothing was changed, and it will not go away by itself. Whoever runs this site can put it right: tell them the code {code}, and the number below.",
+            zh: "这不是您的操作造成的，未作任何更改，稍后重试也不会恢复。请将代码{code}和下面的编号告知网站管理员，由其修正。"
+        }
         failed { en: "Something went wrong on our side", zh: "我们这边出了问题" }
         failed_next {
             en: "The fault has been written down. Try again in a moment; if it stays, tell whoever runs this shop the number below.",

@@ -98,7 +98,8 @@ impl Source {
     }
 }
 
-fn client() -> anyhow::Result<Client> {
+/// For short questions to the issuer: never through a proxy of the environment, never by a redirect.
+pub(crate) fn client() -> anyhow::Result<Client> {
     let client = Client::builder()
         .connect_timeout(TIME_LIMIT)
         .timeout(TIME_LIMIT)
@@ -109,10 +110,11 @@ fn client() -> anyhow::Result<Client> {
     Ok(client)
 }
 
-async fn read_body(mut answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {
+/// The whole body, within bounds.
+pub(crate) async fn read_body(mut answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-        ensure!(body.len() + chunk.len() <= MAX_BYTES, "the key set has more than {MAX_BYTES} bytes");
+        ensure!(body.len() + chunk.len() <= MAX_BYTES, "the answer has more than {MAX_BYTES} bytes");
         body.extend_from_slice(&chunk);
     }
     Ok(body)
@@ -139,7 +141,7 @@ fn fresh_for(headers: &HeaderMap) -> Duration {
 }
 
 /// Up to a quarter less, at random: replicas that started together do not ask together.
-fn jittered(wait: Duration) -> Duration {
+pub(crate) fn jittered(wait: Duration) -> Duration {
     let mut random = [0];
     aws_lc_rs::rand::fill(&mut random).expect("the system gives random bytes");
     wait - wait * u32::from(random[0]) / 1024

@@ -275,12 +275,20 @@ pub enum TokenError {
     /// The clock of this machine is wrong, or the others' are: nothing can be said of its times.
     #[error("the clock of this machine differs too much from the others'")]
     ClockInDoubt,
+    /// This service is set up otherwise than the platform: it may not hear of ended sessions.
+    #[error("this service is not set up as the platform is")]
+    Misconfigured,
 }
 
 impl TokenError {
     /// Whether the fault lies here: the token may be good, and the answer is 503.
     pub const fn is_ours(self) -> bool {
-        matches!(self, Self::KeysUnavailable | Self::RevocationsUnknown | Self::ClockInDoubt)
+        matches!(self, Self::KeysUnavailable | Self::RevocationsUnknown | Self::ClockInDoubt | Self::Misconfigured)
+    }
+
+    /// Whether a service that is set up rightly could find the token good.
+    pub(crate) const fn is_of_the_setup(&self) -> bool {
+        matches!(self, Self::WrongIssuer | Self::LivesTooLong | Self::UnknownKey)
     }
 
     /// Whether a clock that is right could find the token good.
@@ -305,6 +313,7 @@ impl TokenError {
             Self::KeysUnavailable => "keys_unavailable",
             Self::RevocationsUnknown => "revocations_unknown",
             Self::ClockInDoubt => "clock_in_doubt",
+            Self::Misconfigured => "misconfigured",
         }
     }
 }

@@ -298,6 +298,7 @@ fn config(key_server: &KeyServer, store: Arc<Store>, clock: &Clock) -> SingleSig
         access_token_ttl: TOKEN_TTL,
         remember: TOKEN_TTL,
         step_up_after: STEP_UP_AFTER,
+        platform: None,
         clock: clock.clone(),
     }
 }

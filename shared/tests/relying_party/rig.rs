@@ -66,6 +66,7 @@ impl Service {
             access_token_ttl: TOKEN_TTL,
             remember: TOKEN_TTL,
             step_up_after: STEP_UP_AFTER,
+            platform: None,
             clock: clock.clone(),
         });
         eventually("the service is ready", async || single_sign_on.missing().is_empty()).await;
