@@ -49,15 +49,17 @@ impl Browser {
                 return url;
             }
             let answer = self.send(self.client.get(url.clone())).await;
-            url = match leads_to(&url, &answer) {
+            url = match self.leads_to(&url, &answer) {
                 Some(next) => next,
                 None => {
                     let page = page_of(&url, answer).await;
                     match way_to_the_client(&page) {
                         Some(client) => client,
+                        // An answer that is posted to the client.
+                        None if Form::read(&page).leads_elsewhere(&url) => return url,
                         None => {
                             let answer = self.fill(&url, &page).await;
-                            leads_to(&url, &answer)
+                            self.leads_to(&url, &answer)
                                 .unwrap_or_else(|| panic!("{url} keeps its form: {}", answer.status()))
                         }
                     }
@@ -67,21 +69,47 @@ impl Browser {
         panic!("no end after {MAX_STEPS} steps: {url}");
     }
 
-    /// Goes to an address and through all pages of the auth service on the way, and reads the page at the end.
+    /// Goes to an address and through all pages of the auth service on the way, to the page at the end.
     ///
     /// # Panics
     /// As [`Browser::go`].
-    pub(crate) async fn reads(&mut self, address: &str) -> String {
+    pub(crate) async fn opens(&mut self, address: &str) -> Page {
         let mut url: Url = address.parse().expect("an address");
         for _ in 0..MAX_STEPS {
             url = self.go(url.as_str()).await;
             let answer = self.send(self.client.get(url.clone())).await;
-            match leads_to(&url, &answer) {
+            match self.leads_to(&url, &answer) {
                 Some(next) => url = next,
-                None => return page_of(&url, answer).await,
+                None => return Page { text: page_of(&url, answer).await, at: url },
             }
         }
         panic!("no end after {MAX_STEPS} steps: {url}");
+    }
+
+    /// The text of the page that [`Browser::opens`].
+    ///
+    /// # Panics
+    /// As [`Browser::go`].
+    pub(crate) async fn reads(&mut self, address: &str) -> String {
+        self.opens(address).await.text
+    }
+
+    /// Presses what a client's page calls by this word: a form, or else a link. None where there is neither.
+    ///
+    /// # Panics
+    /// As [`Browser::go`].
+    pub(crate) async fn press(&mut self, page: &Page, word: &str) -> Option<Page> {
+        let Some(form) = Form::called(&page.text, word) else {
+            let to = page.at.join(&link_called(&page.text, word)?).expect("the link's address");
+            return Some(self.opens(to.as_str()).await);
+        };
+        let to = page.at.join(&form.action).expect("the form's address");
+        let request = self.client.post(to.clone()).form(&form.hidden);
+        let answer = self.send(request.header(ORIGIN, page.at.origin().ascii_serialization())).await;
+        Some(match self.leads_to(&to, &answer) {
+            Some(next) => self.opens(next.as_str()).await,
+            None => Page { text: page_of(&to, answer).await, at: to },
+        })
     }
 
     /// Lets a device in, at the address that it shows.
@@ -91,10 +119,11 @@ impl Browser {
     pub(crate) async fn let_in(&mut self, address: &str) {
         let start: Url = address.parse().expect("an address");
         let mut answer = self.send(self.client.get(start.clone())).await;
-        if let Some(next) = leads_to(&start, &answer) {
+        if let Some(next) = self.leads_to(&start, &answer) {
             assert_eq!(next.path(), "/sign-in", "a person is signed in before they let anybody in");
             let page = page_of(&next, self.send(self.client.get(next.clone())).await).await;
-            let back = leads_to(&next, &self.fill(&next, &page).await).expect("signing in leads back");
+            let filled = self.fill(&next, &page).await;
+            let back = self.leads_to(&next, &filled).expect("signing in leads back");
             answer = self.send(self.client.get(back)).await;
         }
         // First the code, then the decision.
@@ -102,7 +131,8 @@ impl Browser {
             let page = page_of(&start, answer).await;
             answer = self.fill(&start, &page).await;
         }
-        let end = leads_to(&start, &answer).unwrap_or_else(|| panic!("the device is not let in: {}", answer.status()));
+        let end =
+            self.leads_to(&start, &answer).unwrap_or_else(|| panic!("the device is not let in: {}", answer.status()));
         assert_eq!((end.path(), end.query()), ("/device", Some("done=allow")));
     }
 
@@ -136,20 +166,32 @@ impl Browser {
         for set in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
             let (pair, attributes) = set.split_once(';').unwrap_or((set, ""));
             let (name, value) = pair.split_once('=').expect("a cookie has a name");
-            if attributes.to_ascii_lowercase().contains("max-age=0") {
+            let attributes = attributes.to_ascii_lowercase();
+            if value.is_empty() || attributes.contains("max-age=0") || attributes.contains("jan 1970") {
                 self.cookies.remove(name);
             } else {
-                secrets::remember(value);
+                // Some clients keep addresses in cookies, which are no secrets.
+                if !value.starts_with("http") {
+                    secrets::remember(value);
+                }
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
     }
+
+    fn leads_to(&self, from: &Url, answer: &Response) -> Option<Url> {
+        let location = answer.headers().get(LOCATION)?.to_str().expect("a redirection is text");
+        if from.origin() == self.home.origin() {
+            assert_eq!(answer.status(), 303, "of {from}: no browser repeats a form elsewhere");
+        }
+        Some(from.join(location).expect("an address"))
+    }
 }
 
-fn leads_to(from: &Url, answer: &Response) -> Option<Url> {
-    let location = answer.headers().get(LOCATION)?.to_str().expect("a redirection is text");
-    assert_eq!(answer.status(), 303, "of {from}: no browser repeats a form elsewhere");
-    Some(from.join(location).expect("an address"))
+/// A page that is shown.
+pub(crate) struct Page {
+    pub(crate) at: Url,
+    pub(crate) text: String,
 }
 
 async fn page_of(url: &Url, answer: Response) -> String {
@@ -180,8 +222,23 @@ impl Form {
     /// There is no form.
     fn read(page: &str) -> Self {
         let main = page.split_once("<main").map_or("", |(_, main)| main);
-        let form = main.split_once("<form").and_then(|(_, form)| form.split_once("</form>"));
-        let (form, _) = form.unwrap_or_else(|| panic!("no form: {page}"));
+        Self::all(main).next().map(Self::of).unwrap_or_else(|| panic!("no form: {page}"))
+    }
+
+    /// The first form in which a word stands.
+    fn called(page: &str, word: &str) -> Option<Self> {
+        Self::all(page).find(|form| form.contains(word)).map(Self::of)
+    }
+
+    fn all(page: &str) -> impl Iterator<Item = &str> {
+        page.split("<form").skip(1).map(|rest| rest.split("</form>").next().unwrap_or(rest))
+    }
+
+    fn leads_elsewhere(&self, page: &Url) -> bool {
+        page.join(&self.action).is_ok_and(|to| to.origin() != page.origin())
+    }
+
+    fn of(form: &str) -> Self {
         let mut read = Self { action: attribute(form, "action").unwrap_or_default(), hidden: vec![], asked: vec![] };
         let tags = form.split('<').filter(|tag| tag.starts_with("input") || tag.starts_with("button"));
         for tag in tags {
@@ -194,6 +251,13 @@ impl Form {
         }
         read
     }
+}
+
+/// Where the first link leads in whose text a word stands.
+fn link_called(page: &str, word: &str) -> Option<String> {
+    let links = page.split("<a ").skip(1).map(|rest| rest.split("</a>").next().unwrap_or(rest));
+    let named = |link: &&str| link.split_once('>').is_some_and(|(_, text)| text.contains(word));
+    links.filter(named).find_map(|link| attribute(&format!(" {link}"), "href"))
 }
 
 /// An attribute of the tag that `text` begins with.

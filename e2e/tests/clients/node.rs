@@ -36,13 +36,20 @@ impl Programs {
         }
     }
 
+    /// How node runs a program.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut node = Command::new("node");
+        node.arg(self.folder.join(program));
+        node
+    }
+
     /// Runs a journey of a program to its end. Answers the steps that it completed.
     ///
     /// # Panics
     /// The program finds fault with an answer: the message holds what it printed.
     pub(crate) async fn run(&self, program: &str, journey: &str, given: &Value, browser: &mut Browser) -> Vec<String> {
-        let mut node = Command::new("node");
-        node.arg(self.folder.join(program)).arg(journey).kill_on_drop(true);
+        let mut node = self.command(program);
+        node.arg(journey).kill_on_drop(true);
         let spawned = node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.expect("node can be started");
         match timeout(PATIENCE, converse(&mut child, given, browser)).await {

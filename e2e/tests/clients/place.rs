@@ -9,6 +9,8 @@ use crate::browser::Browser;
 /// Where clients have a browser sent back to. Nobody listens there: the address is all that matters.
 pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 pub(crate) const AFTER_LOGOUT: &str = "http://127.0.0.1/signed-out";
+/// What the demo user is called.
+pub(crate) const NAME: &str = "Demo";
 /// Clients may register themselves, and ask for what the platform has for customers.
 const SETTINGS: &[(&str, &str)] = &[
     ("CLIENT_REGISTRATION", "token"),
@@ -23,7 +25,12 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn in_one_process() -> Self {
-        Self::at(World::all_in_one(SETTINGS).await).await
+        Self::in_one_process_with(&[]).await
+    }
+
+    /// `settings` are added.
+    pub(crate) async fn in_one_process_with(settings: &[(&str, &str)]) -> Self {
+        Self::at(World::all_in_one(&[SETTINGS, settings].concat()).await).await
     }
 
     /// None, aloud, where PostgreSQL or Redis is not installed.

@@ -1,0 +1,56 @@
+//! `docs/clients.md` against what is installed and tested.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The cells of each row whose first one names a program.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let tables = page.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+    tables.map(cells).filter(|cells| cells[0] != "program").collect()
+}
+
+/// Name and version of what the programs of node ask for.
+fn of_node() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(repository().join("e2e/clients/package.json")).expect("the packages");
+    let package: Value = serde_json::from_str(&text).expect("JSON");
+    let asked = package["dependencies"].as_object().expect("packages");
+    let version = |value: &Value| value.as_str().expect("a version").rsplit('@').next().map(str::to_owned);
+    asked.iter().map(|(name, value)| (name.replace("client-5", "client 5"), version(value).expect("one"))).collect()
+}
+
+/// What is a part of others, and signs nobody in.
+const PARTS: [&str; 4] = ["express", "express-session", "jwks-rsa", "passport"];
+
+#[test]
+fn each_client_stands_in_the_document_with_its_version() {
+    let page = fs::read_to_string(repository().join("docs/clients.md")).expect("the document");
+    let rows = rows(&page);
+    for (name, version) in of_node().into_iter().filter(|(name, _)| !PARTS.contains(&name.as_str())) {
+        assert!(rows.iter().any(|row| row[0] == name && row[1] == version), "no row of {name} {version}");
+    }
+}
+
+#[test]
+fn each_test_that_the_document_names_is_there() {
+    let page = fs::read_to_string(repository().join("docs/clients.md")).expect("the document");
+    let folder = repository().join("e2e/tests/clients");
+    let files = fs::read_dir(folder).expect("the tests").map(|entry| entry.expect("a file").path());
+    let sources: String = files.map(|path| fs::read_to_string(path).expect("a source")).collect();
+    let mut named = 0;
+    for row in rows(&page) {
+        let words = row.last().into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        for test in words.filter(|word| !word.contains('/')) {
+            assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}");
+            named += 1;
+        }
+    }
+    assert!(named >= 8, "the tables name {named} tests");
+}
