@@ -29,7 +29,7 @@ pub(crate) const SERVERS: [Need; 4] = [
 
 /// What the tests run beside them.
 pub(crate) const TOOLS: [Need; 4] = [
-    // For schemathesis, which is installed from PyPI.
+    // For schemathesis and OpenID clients that others wrote, which are installed from PyPI.
     Need { product: "Python with venv", package: "python3-venv", is_there: python_makes_environments },
     // The README's story is run as it is written.
     Need { product: "curl", package: "curl", is_there: || program("curl", "curl ").is_some() },

@@ -10,4 +10,6 @@ mod oauth4webapi;
 mod openid_client;
 mod openidconnect;
 mod place;
+mod python;
+mod python_applications;
 mod verifiers;

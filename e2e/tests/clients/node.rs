@@ -49,14 +49,22 @@ impl Programs {
     /// The program finds fault with an answer: the message holds what it printed.
     pub(crate) async fn run(&self, program: &str, journey: &str, given: &Value, browser: &mut Browser) -> Vec<String> {
         let mut node = self.command(program);
-        node.arg(journey).kill_on_drop(true);
-        let spawned = node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.expect("node can be started");
-        match timeout(PATIENCE, converse(&mut child, given, browser)).await {
-            Ok(Some(steps)) => steps,
-            Ok(None) => panic!("{program} {journey} failed:\n{}", complaint(child).await),
-            Err(_) => panic!("{program} {journey} comes to no end"),
-        }
+        node.arg(journey);
+        talk_with(node, given, browser).await
+    }
+}
+
+/// Runs a program that talks as e2e/clients/person.mjs does to its end. Answers the steps that it completed.
+///
+/// # Panics
+/// As [`Programs::run`].
+pub(crate) async fn talk_with(mut program: Command, given: &Value, browser: &mut Browser) -> Vec<String> {
+    program.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = program.spawn().expect("the program can be started");
+    match timeout(PATIENCE, converse(&mut child, given, browser)).await {
+        Ok(Some(steps)) => steps,
+        Ok(None) => panic!("{program:?} failed:\n{}", complaint(child).await),
+        Err(_) => panic!("{program:?} comes to no end"),
     }
 }
 

@@ -3,18 +3,21 @@
 
 use e2e::secrets;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
-use crate::node::Programs;
+use crate::node::{self, talk_with};
 use crate::place::Place;
+use crate::python;
 
 /// The API that the tokens are for, by the scope `wishes`.
 const API: &str = "wish-service";
 
-/// What verifies, and what became of the tokens: the verifier's name, and why it cannot read them where it cannot.
-async fn verified_on_node(programs: &Programs, settings: &[(&str, &str)]) -> Vec<String> {
-    let place = Place::in_one_process_with(&[settings, &[("API_SCOPES", "wishes=wish-service")]].concat()).await;
+/// The verifiers that a language has, under an algorithm: the name of each, and why it cannot read the tokens where it cannot.
+async fn verifiers(program: Command, alg: &str) -> Vec<String> {
+    let settings = [("SIGNING_ALG", alg), ("API_SCOPES", "wishes=wish-service")];
+    let place = Place::in_one_process_with(&settings).await;
     let given = tokens(&place).await;
-    let steps = programs.run("verifiers.mjs", "verifiers", &given, &mut place.browser()).await;
+    let steps = talk_with(program, &given, &mut place.browser()).await;
     place.finish();
     steps
 }
@@ -52,19 +55,34 @@ async fn token(place: &Place, client: &Value, scope: &str) -> String {
     token
 }
 
-const ALL_OF_NODE: [&str; 3] = ["jose", "jsonwebtoken", "express-oauth2-jwt-bearer"];
+fn of_node(programs: &node::Programs) -> Command {
+    let mut command = programs.command("verifiers.mjs");
+    command.arg("verifiers");
+    command
+}
 
 #[tokio::test]
 async fn every_verifier_of_node_reads_es256_and_rs256() {
-    let Some(programs) = Programs::for_test() else { return };
+    let Some(programs) = node::Programs::for_test() else { return };
     for alg in ["ES256", "RS256"] {
-        assert_eq!(verified_on_node(&programs, &[("SIGNING_ALG", alg)]).await, ALL_OF_NODE, "{alg}");
+        let all = ["jose", "jsonwebtoken", "express-oauth2-jwt-bearer"];
+        assert_eq!(verifiers(of_node(&programs), alg).await, all, "{alg}");
+    }
+}
+
+#[tokio::test]
+async fn every_verifier_of_python_reads_es256_and_rs256() {
+    let Some(programs) = python::Programs::for_test() else { return };
+    for alg in ["ES256", "RS256"] {
+        assert_eq!(verifiers(programs.command("verifiers.py"), alg).await, ["PyJWT", "python-jose"], "{alg}");
     }
 }
 
 #[tokio::test]
 async fn eddsa_is_read_by_what_knows_it() {
-    let Some(programs) = Programs::for_test() else { return };
-    let verified = verified_on_node(&programs, &[("SIGNING_ALG", "EdDSA")]).await;
-    assert_eq!(verified, ["jose", "jsonwebtoken: invalid algorithm", "express-oauth2-jwt-bearer"]);
+    let (Some(node), Some(python)) = (node::Programs::for_test(), python::Programs::for_test()) else { return };
+    let of_node = verifiers(of_node(&node), "EdDSA").await;
+    assert_eq!(of_node, ["jose", "jsonwebtoken: invalid algorithm", "express-oauth2-jwt-bearer"]);
+    let of_python = verifiers(python.command("verifiers.py"), "EdDSA").await;
+    assert_eq!(of_python, ["PyJWT", "python-jose: Unable to find an algorithm for key"]);
 }

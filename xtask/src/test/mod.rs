@@ -4,6 +4,7 @@
 mod compose;
 mod leaks;
 pub(crate) mod node;
+mod python;
 mod schemathesis;
 mod tally;
 
@@ -84,6 +85,7 @@ async fn with_servers(
 
     let schemathesis = schemathesis::find(&target_folder()?, screen, interruption).await?;
     let node_clients = node::install(&node::CLIENTS, &target_folder()?, screen, interruption).await?;
+    let python_clients = python::install_clients(&target_folder()?, screen, interruption).await?;
     let node_browser = node::install(&node::BROWSER, &target_folder()?, screen, interruption).await?;
 
     screen.step("starting PostgreSQL and Redis");
@@ -101,12 +103,24 @@ async fn with_servers(
         let mut command = test_command(arguments);
         command.env("TEST_POSTGRES_URL", postgres.url()).env("TEST_REDIS_URL", redis.url());
         command.env("TEST_SCHEMATHESIS", &schemathesis).env("TEST_NODE_CLIENTS", &node_clients);
-        command.env("TEST_BROWSER_JOURNEYS", &node_browser);
+        command.env("TEST_PYTHON_CLIENTS", &python_clients).env("TEST_BROWSER_JOURNEYS", &node_browser);
         command.env("ROAM_REQUIRE_SERVERS", "1").env(e2e::PROGRAMS_VARIABLE, &programs);
         command
     };
     let outcome = run_tests(command, &results, screen, interruption).await?;
     Ok((results, outcome))
+}
+
+/// Copies the files of a folder, and none of the folders in it.
+fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs `cargo test`. What fails is run once more by itself: what passes then is flaky, which is told by name and is a bug to

@@ -37,13 +37,7 @@ pub(super) async fn install(
     interruption: &mut Interruption,
 ) -> anyhow::Result<PathBuf> {
     let (source, folder) = (workspace().join(programs.source), target.join(programs.folder));
-    fs::create_dir_all(&folder)?;
-    for entry in fs::read_dir(&source).with_context(|| format!("{} cannot be read", source.display()))? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), folder.join(entry.file_name()))?;
-        }
-    }
+    super::copy_files(&source, &folder)?;
     let lock = fs::read(folder.join(LOCK)).with_context(|| format!("{LOCK} cannot be read"))?;
     if fs::read(folder.join(INSTALLED)).is_ok_and(|installed| installed == lock) {
         return Ok(folder);

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::ensure;
 
-use crate::children::{Interruption, run};
+use super::python;
+use crate::children::Interruption;
 use crate::screen::Screen;
 
 /// The version that the documents were last held against.
@@ -26,15 +27,9 @@ pub(super) async fn find(target: &Path, screen: &Screen, interruption: &mut Inte
         return Ok(program);
     }
     screen.step(&format!("installing {REQUIREMENT}"));
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(&folder);
-    let made = run(make, interruption, |line| screen.line(line)).await?;
-    ensure!(made.success(), "python3 cannot make a virtual environment in {}", folder.display());
-    let mut install = Command::new(folder.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "--no-input", REQUIREMENT]);
-    let installed = run(install, interruption, |line| screen.line(line)).await?;
+    let installed = python::make(&folder, &[REQUIREMENT.as_ref()], screen, interruption).await?;
     ensure!(
-        installed.success() && works(&program),
+        installed && works(&program),
         "{REQUIREMENT} could not be installed from PyPI. Install it by hand, and say where it is: \
          TEST_SCHEMATHESIS=/path/to/schemathesis cargo xtask test"
     );

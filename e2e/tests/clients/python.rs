@@ -1,0 +1,34 @@
+//! The clients that are written in Python: how a program of e2e/clients/python is run.
+
+use std::path::PathBuf;
+
+use e2e::servers::leave_out;
+use tokio::process::Command;
+
+/// The folder with the programs and their environment: `cargo xtask test` makes it.
+const FOLDER_VARIABLE: &str = "TEST_PYTHON_CLIENTS";
+
+/// Python's programs, where they can be run.
+pub(crate) struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// None, aloud, where they were not installed.
+    pub(crate) fn for_test() -> Option<Self> {
+        match std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()) {
+            Some(folder) => Some(Self { folder: folder.into() }),
+            None => {
+                leave_out("Python's packages are not installed");
+                None
+            }
+        }
+    }
+
+    /// How Python runs a program.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut python = Command::new(self.folder.join("environment/bin/python"));
+        python.arg(self.folder.join(program));
+        python
+    }
+}
