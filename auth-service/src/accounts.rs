@@ -107,13 +107,28 @@ pub async fn register(
     address: Option<IpAddr>,
 ) -> Result<User, Problem> {
     let by = By { actor: Actor::Anonymous, address: address.map(|address| address.to_string()) };
+    refuse_look_alike(&email)?;
     service.throttle.registration(address).await??;
     let name = display_name.map_or_else(|| email.local_part().to_owned(), |name| name.to_string());
-    let user = create(service, Act::Register, email, password, name, Roles::user(), &by).await?;
-    user.ok_or_else(|| {
+    let created = create(service, Act::Register, email, password, name, Roles::user(), &by).await;
+    if created.as_ref().is_err_and(|problem| problem.status().is_server_error()) {
+        // For a want of ours: the network loses no registration by it.
+        if let Err(error) = service.throttle.not_registered(address).await {
+            tracing::warn!(%error, "a registration that failed stays counted");
+        }
+    }
+    created?.ok_or_else(|| {
         let detail = "there is an account with this email address";
         Problem::conflict("email_taken", detail).at("/email", detail)
     })
+}
+
+fn refuse_look_alike(email: &Email) -> Result<(), Problem> {
+    if !email.looks_like_another() {
+        return Ok(());
+    }
+    let detail = "expected letters of one script before the @ and in each label after it, which look like no others";
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "look_alike", detail).at("/email", detail))
 }
 
 /// Makes an account; nothing when its address has one already.
@@ -129,12 +144,7 @@ pub async fn create(
     roles: Roles,
     by: &By,
 ) -> Result<Option<User>, Problem> {
-    if email.looks_like_another() {
-        let detail =
-            "expected letters of one script before the @ and in each label after it, which look like no others";
-        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "look_alike", detail);
-        return Err(problem.at("/email", detail));
-    }
+    refuse_look_alike(&email)?;
     let password_hash = service.hasher.hash(password).await?;
     let now = service.clock.now();
     let user = User {

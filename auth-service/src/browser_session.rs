@@ -7,7 +7,7 @@ use actix_web::cookie::{Cookie, SameSite};
 use shared::authentication::several_logins::{only_user, several_logins};
 use shared::problem::Problem;
 use shared::request::{cookies_named, has_more_cookies};
-use shared::session::{EndReason, Session, SessionId, Touched, Written, authenticated_again, cookie_attribute};
+use shared::session::{EndReason, Session, SessionId, Written, authenticated_again, cookie_attribute, mark_as_seen};
 
 use crate::AuthService;
 use crate::codes::random_text;
@@ -94,7 +94,7 @@ pub async fn find_all(service: &AuthService, request: &HttpRequest) -> Result<Ve
         let user = service.users.by_id(session.user).await?;
         let Some(user) = user.filter(|user| end_session::is_current(user, &session)) else { continue };
         let is_known = all.iter().any(|known| known.session.id == id);
-        if !is_known && service.sessions.touch(id).await? != Touched::Gone {
+        if !is_known && mark_as_seen(&*service.sessions, id).await {
             all.push(BrowserSession { session, user });
         }
     }

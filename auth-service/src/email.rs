@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
-use unicode_security::{RestrictionLevel, RestrictionLevelDetection as _, skeleton};
+
+use crate::look_alike::imitates;
 
 /// An address in canonical form. Two texts that name one mailbox to a reader are one value:
 ///
@@ -96,19 +97,6 @@ fn canonical_domain(text: &str) -> Result<String, InvalidEmail> {
     };
     let good = domain.contains('.') && domain.split('.').all(label_is_fine);
     good.then_some(domain).ok_or(InvalidEmail)
-}
-
-fn imitates(text: &str) -> bool {
-    if text.is_ascii() {
-        return false;
-    }
-    // Signs such as + are of no script, and not for identifiers.
-    let letters: String = text.chars().filter(|c| !c.is_ascii() || c.is_ascii_alphanumeric()).collect();
-    // A dot above a letter that has one already shows as the letter alone.
-    let has_second_dot = letters.contains("i\u{307}") || letters.contains("j\u{307}");
-    has_second_dot
-        || letters.as_str().detect_restriction_level() > RestrictionLevel::SingleScript
-        || skeleton(&letters).all(|c| c.is_ascii())
 }
 
 impl fmt::Display for Email {

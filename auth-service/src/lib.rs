@@ -26,6 +26,7 @@ pub mod issue;
 mod joiners;
 pub mod known_browser;
 pub mod logout_request;
+mod look_alike;
 mod measures;
 pub mod oauth_error;
 pub mod password;

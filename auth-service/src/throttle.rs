@@ -157,6 +157,16 @@ impl Throttle {
         self.count_all(&from_network("register-address", "", &Network::of(address), most)).await
     }
 
+    /// A registration came to nothing for a want of ours.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn not_registered(&self, address: Option<IpAddr>) -> Result<(), StoreUnavailable> {
+        let most = self.limits.registrations_per_address;
+        let counters = from_network("register-address", "", &Network::of(address), most);
+        self.give_back(counters.iter().map(|(key, _)| key)).await
+    }
+
     /// Counts an attempt to name a device's code (RFC 8628, section 5.1): there are few enough to be guessed.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl From<TooLate> for Problem {
     }
 }
 
-/// The arrival of one request that may change something.
+/// The arrival of one request. One that only reads is answered however late it is.
 #[derive(Debug)]
 pub struct Arrival {
     at: Instant,
@@ -103,6 +103,18 @@ impl Arrival {
         if self.waited() > LONGEST_WAIT { Err(TooLate::Waited) } else { Ok(()) }
     }
 
+    /// As [`Arrival::is_in_time`], for a request that is about to leave a note (a counter, a mark that a proof was used) and may
+    /// still be refused after it.
+    ///
+    /// # Errors
+    /// It is too late for the request.
+    fn before_a_note(&self) -> Result<(), TooLate> {
+        if self.has_effects.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.is_in_time().inspect_err(|late| count(*late))
+    }
+
     /// As [`Arrival::is_in_time`], for a request that is about to change something. One that has begun to is finished.
     ///
     /// # Errors
@@ -125,7 +137,16 @@ pub(crate) fn before_an_effect() -> Result<(), TooLate> {
     calls::arrival().map_or(Ok(()), |arrival| arrival.before_an_effect())
 }
 
-/// How long the current request has waited; nothing where there is none that may change something.
+/// As [`before_an_effect`], before the current request leaves a note: one that is late leaves none, and one that has left one
+/// may still be refused.
+///
+/// # Errors
+/// It is too late for the request.
+pub(crate) fn before_a_note() -> Result<(), TooLate> {
+    calls::arrival().map_or(Ok(()), |arrival| arrival.before_a_note())
+}
+
+/// How long the current request has waited; nothing where there is none.
 pub(crate) fn waited() -> Duration {
     calls::arrival().map_or(Duration::ZERO, |arrival| arrival.waited())
 }
@@ -166,6 +187,16 @@ mod tests {
         assert_eq!(arrival.before_an_effect(), Ok(()));
         hung_up.store(true, Ordering::Release);
         assert_eq!(arrival.before_an_effect(), Ok(()));
+    }
+
+    #[test]
+    fn a_note_of_a_late_request_is_refused_and_one_that_was_left_lets_nothing_pass() {
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let arrival = Arrival::now(false, hung_up.clone());
+        assert_eq!(arrival.before_a_note(), Ok(()));
+        hung_up.store(true, Ordering::Release);
+        assert_eq!(arrival.before_a_note(), Err(TooLate::HungUp));
+        assert_eq!(arrival.before_an_effect(), Err(TooLate::HungUp));
     }
 
     #[test]

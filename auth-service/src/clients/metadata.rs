@@ -16,6 +16,7 @@ use super::scope::{ADMINISTRATION, Scope};
 use super::web_address::WebAddress;
 use crate::codes::sha256;
 use crate::device::is_readable;
+use crate::look_alike::imitates_a_name;
 
 const MAX_REDIRECT_URIS: usize = 20;
 const MAX_CONTACTS: usize = 10;
@@ -185,6 +186,13 @@ impl Metadata {
         self.check_grants(by)?;
         self.check_keys()?;
         self.check_addresses(by)?;
+        if let (Registrar::Itself { .. }, Some(name)) = (by, &self.client_name)
+            && imitates_a_name(name.as_str())
+        {
+            // Nobody has looked at it, and people read it where they allow something.
+            let detail = "expected letters of one script in each word, which look like no others";
+            return Err(InvalidMetadata::at("client_name", detail));
+        }
         if self.contacts.len() > MAX_CONTACTS {
             return Err(InvalidMetadata::at("contacts", format!("expected at most {MAX_CONTACTS}")));
         }
@@ -518,6 +526,7 @@ mod tests {
             (json!({"jwks_uri": "http://localhost:6379/"}), "/jwks_uri"),
             (json!({"jwks_uri": "https://127.0.0.1/"}), "/jwks_uri"),
             (json!({"sector_identifier_uri": "http://[::1]/"}), "/sector_identifier_uri"),
+            (json!({"client_name": "The R\u{43e}am Shop"}), "/client_name"),
         ] {
             assert_eq!(refusal(changes.clone(), stranger(&scope)), pointer, "{changes}");
             assert!(Metadata::read(with(changes.clone()), Registrar::Administrator).is_ok(), "{changes}");

@@ -22,11 +22,12 @@ use actix_web::web;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// The paths at which sessions and tokens end.
-pub(crate) const ENDING_PATHS: [&str; 7] = [
+pub(crate) const ENDING_PATHS: [&str; 8] = [
     "/auth/logout",
     "/auth/logout-all",
     "/auth/sessions/",
     "/oauth2/revoke",
+    "/oauth2/logout",
     "/oauth2/logout/confirm",
     "/sign-out",
     "/account/sessions",

@@ -295,6 +295,8 @@ async fn hb7_a_store_that_refuses_writes_is_not_ready_and_no_request_is_a_failur
     let Some(redis) = e2e::servers::redis_for_test() else { return };
     let app = App::start(Place::on_redis(redis.url()), |_| {}).await;
     let person = app.somebody().await;
+    let mut browser = Browser::default();
+    browser.sign_in(&app, &person, PASSWORD).await;
     let ready = async || app.send_whatever(app.request(Method::GET, "/readyz")).await;
     assert_eq!(ready().await.status, 200);
     redis.ask("CONFIG SET maxmemory 6mb").unwrap();
@@ -305,6 +307,9 @@ async fn hb7_a_store_that_refuses_writes_is_not_ready_and_no_request_is_a_failur
     assert!(refused.text.contains("session store") && refused.text.contains("OOM"), "{}", refused.text);
     let login = json!({"email": person.email, "password": PASSWORD});
     assert_eq!(app.send_whatever(app.request(Method::POST, "/auth/login").json(&login)).await.status, 503);
+    // Long enough for the session to be marked as seen.
+    app.clock.advance(app.service.rules.idle_ttl / 20);
+    assert_eq!(browser.get(&app, "/account").await.status, 200, "who is signed in reads on");
     redis.ask("CONFIG SET maxmemory 0").unwrap();
     let started = Instant::now();
     while ready().await.status != 200 {

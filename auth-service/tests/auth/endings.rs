@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use auth_service::clients::registry;
 use auth_service::storage::audit::{self, Actor, By, StoredEntry};
 use auth_service::storage::endings::{self, Ended, NewEnding};
-use auth_service::{Config, EmbeddedStores, Stores, end_session};
+use auth_service::{Config, EmbeddedStores, Stores, end_session, grants};
 use reqwest::Method;
 use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use shared::session::{EndReason, Endings, MemorySessionStore, NoSessionStore, Se
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::back_channel::claims;
-use crate::browser::Application;
+use crate::browser::{Application, Browser};
 use crate::faults::Line;
 use crate::harness::{ADMIN_EMAIL, ADMIN_PASSWORD, Answer, App, PASSWORD, Place, on_both};
 
@@ -274,6 +275,57 @@ async fn hv3_what_was_ended_stays_so_at_all_nodes_and_when_redis_is_emptied_and_
         empty(&redis).await;
         let other = way.node(place.again(), &keys).await;
         assert!(!held.is_taken(&other).await, "{way:?}: it lives again at a node that starts after the loss");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hv3_a_token_and_a_grant_that_were_taken_back_stay_so_when_redis_is_emptied() {
+    let Some(place) = Place::on_servers().await else { return };
+    let redis = place.redis_url.clone().unwrap();
+    let keys = CookieKeys::random();
+    let app = Way::Hybrid.node(place.again(), &keys).await;
+    let person = app.somebody().await;
+    let mut browser = Browser::default();
+    browser.sign_in(&app, &person, PASSWORD).await;
+    let mut given = Vec::new();
+    for how in ["revoked", "withdrawn", "code reused", "refresh token reused", "client removed", "kept"] {
+        let client = Application::first_party(&app).await;
+        let begun = client.begin(&[("scope", "openid account offline_access")]);
+        let code = begun.go(&app, &mut browser).await.query("code");
+        let tokens = client.exchange(&app, &code, &begun.verifier).await.body;
+        let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
+        let (access, refresh) = (text("access_token"), text("refresh_token"));
+        assert_eq!(app.get("/auth/me", &access).await.status, 200);
+        let (service, by) = (&app.service, By::COMMAND_LINE);
+        match how {
+            "revoked" => {
+                let request = app.request(Method::POST, "/oauth2/revoke").form(&[("token", &access)]);
+                let revoked = app.send(request.basic_auth(&client.id, Some(&client.secret))).await;
+                assert_eq!(revoked.status, 200, "{}", revoked.text);
+            }
+            "withdrawn" => assert!(grants::withdraw(service, person.id, &client.id, &by).await.unwrap()),
+            "code reused" => {
+                assert_eq!(client.exchange(&app, &code, &begun.verifier).await.error(), "invalid_grant");
+            }
+            "refresh token reused" => {
+                let next = client.refresh(&app, &refresh).await.body["refresh_token"].as_str().unwrap().to_owned();
+                assert_eq!(client.refresh(&app, &next).await.status, 200);
+                assert_eq!(client.refresh(&app, &refresh).await.error(), "invalid_grant");
+            }
+            "client removed" => registry::delete(service, &client.id, &by).await.unwrap(),
+            _ => {}
+        }
+        if how != "kept" {
+            app.is_refused(&access).await;
+        }
+        given.push((how, access));
+    }
+    app.stop().await;
+    empty(&redis).await;
+    let again = Way::Hybrid.node(place.again(), &keys).await;
+    for (how, access) in given {
+        let expected = if how == "kept" { 200 } else { 401 };
+        assert_eq!(again.get("/auth/me", &access).await.status, expected, "{how}");
     }
 }
 

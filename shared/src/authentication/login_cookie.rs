@@ -14,7 +14,7 @@ use super::single_sign_on::SingleSignOn;
 use crate::problem::Problem;
 use crate::ration::Ration;
 use crate::request::{cookies_named, has_more_cookies};
-use crate::session::{Session, Touched};
+use crate::session::{Session, mark_as_seen};
 use crate::token::{TokenError, UserToken, VerifiedToken};
 
 /// The cookie that a login gives.
@@ -111,7 +111,7 @@ impl SingleSignOn {
     /// Marks a session as seen, in the store or in a new cookie. Answers whether it is still there.
     async fn see(&self, request: &HttpRequest, session: &mut Session, cookie: &LoginCookie) -> Result<bool, Problem> {
         let LoginCookie::Holds(sealed) = cookie else {
-            return Ok(self.0.sessions.touch(session.id).await? != Touched::Gone);
+            return Ok(mark_as_seen(&*self.0.sessions, session.id).await);
         };
         session.last_seen_at = self.0.clock.now();
         set_with_answer(request, sealed.at(request).of(session)?)?;

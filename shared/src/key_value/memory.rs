@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{Count, Key, KeyValueStore, MOST_AT_ONCE};
+use crate::arrival::before_a_note;
 use crate::clock::{Clock, Timestamp};
 use crate::session::StoreUnavailable;
 
@@ -86,11 +87,13 @@ impl MemoryKeyValueStore {
 #[async_trait]
 impl KeyValueStore for MemoryKeyValueStore {
     async fn put(&self, key: &Key, value: &[u8], ttl: Duration) -> Result<(), StoreUnavailable> {
+        before_a_note()?;
         self.with(|state, now| state.put(Kind::Value, key, Content::Value(value.to_vec()), now + ttl));
         Ok(())
     }
 
     async fn claim(&self, key: &Key, value: &[u8], ttl: Duration) -> Result<bool, StoreUnavailable> {
+        before_a_note()?;
         Ok(self.with(|state, now| {
             let absent = state.value(key).is_none();
             if absent {
@@ -105,6 +108,7 @@ impl KeyValueStore for MemoryKeyValueStore {
     }
 
     async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+        before_a_note()?;
         Ok(self.with(|state, _| {
             let value = state.value(key).cloned();
             state.remove(Kind::Value, key);
@@ -113,6 +117,7 @@ impl KeyValueStore for MemoryKeyValueStore {
     }
 
     async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable> {
+        before_a_note()?;
         Ok(self.with(|state, now| {
             let entry = state.entries.get(&(Kind::Counter, key.clone()));
             let (before, ends_at) = match entry {

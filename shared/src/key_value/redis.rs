@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use deadpool_redis::redis::{FromRedisValue, Script, ScriptInvocation, cmd};
 
 use super::{Count, Key, KeyValueStore, MOST_AT_ONCE};
+use crate::arrival::before_a_note;
 use crate::clock::Clock;
 use crate::redis::{NOW, Redis, Slot};
 use crate::session::StoreUnavailable;
@@ -113,6 +114,7 @@ fn micros(duration: Duration) -> u64 {
 #[async_trait]
 impl KeyValueStore for RedisKeyValueStore {
     async fn put(&self, key: &Key, value: &[u8], ttl: Duration) -> Result<(), StoreUnavailable> {
+        before_a_note()?;
         self.run(&PUT, &value_key(key), |call| {
             call.arg(value).arg(micros(ttl));
         })
@@ -120,6 +122,7 @@ impl KeyValueStore for RedisKeyValueStore {
     }
 
     async fn claim(&self, key: &Key, value: &[u8], ttl: Duration) -> Result<bool, StoreUnavailable> {
+        before_a_note()?;
         self.run(&CLAIM, &value_key(key), |call| {
             call.arg(value).arg(micros(ttl));
         })
@@ -131,10 +134,12 @@ impl KeyValueStore for RedisKeyValueStore {
     }
 
     async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+        before_a_note()?;
         self.run(&TAKE, &value_key(key), |_| {}).await
     }
 
     async fn count_by(&self, key: &Key, amount: u64, window: Duration) -> Result<Count, StoreUnavailable> {
+        before_a_note()?;
         let answer = self
             .run(&COUNT, &counter_key(key), |call| {
                 call.arg(micros(window)).arg(amount.min(MOST_AT_ONCE));

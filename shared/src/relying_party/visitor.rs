@@ -19,6 +19,7 @@ use super::provider::ProviderError;
 use super::refreshing::Outcome;
 use super::tokens::Tokens;
 use super::{Profile, RelyingParty};
+use crate::arrival::before_a_note;
 use crate::authentication::several_logins::{only_user, several_logins};
 use crate::authentication::{Caller, Principal, cannot_tell, set_with_answer};
 #[cfg(feature = "pages")]
@@ -157,6 +158,8 @@ impl RelyingParty {
     async fn renew(&self, request: &HttpRequest, tokens: Tokens) -> Result<Visitor, Problem> {
         // What would come of it could not be told: the refresh token is kept for later.
         self.0.single_sign_on.can_tell().map_err(cannot_tell)?;
+        // Nor would it reach a browser that has gone on elsewhere: there it counts as theft.
+        before_a_note()?;
         let Some(refresh_token) = tokens.refresh_token.clone() else { return self.farewell(request) };
         let refresh = self.clone().refresh(tokens.clone(), refresh_token.clone());
         let renewed = match self.0.refreshing.once(&refresh_token, refresh).await {

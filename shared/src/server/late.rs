@@ -15,11 +15,12 @@ fn ends_something(ending: &[&str], path: &str) -> bool {
 }
 
 /// Whether a request with this method may change something (RFC 9110, section 9.2.1).
-pub(super) fn may_change_something(method: &Method) -> bool {
+fn may_change_something(method: &Method) -> bool {
     ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
 }
 
-/// Refuses what comes too late, but for the ends of a client that has hung up.
+/// Refuses what comes too late, but for the ends of a client that has hung up. A method that only reads is let through: what
+/// such a request changes after all (the code of a callback, a renewed login) asks for itself.
 pub(super) async fn refuse<B: MessageBody>(
     ending: &'static [&'static str],
     request: ServiceRequest,
@@ -31,7 +32,8 @@ pub(super) async fn refuse<B: MessageBody>(
     {
         arrival.goes_on_when_hung_up();
     }
-    match arrival.map_or(Ok(()), |arrival| arrival.is_in_time()) {
+    let asked = arrival.filter(|_| may_change_something(request.method()));
+    match asked.map_or(Ok(()), |arrival| arrival.is_in_time()) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         Err(late) => {
             arrival::count(late);

@@ -25,7 +25,6 @@ use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::connection::Peer;
-use super::late::may_change_something;
 use crate::calls::{self, Cause, TRACES};
 use crate::request::sent_method;
 
@@ -124,7 +123,7 @@ pub(super) async fn observe(
     let request_id = request_id(request.headers());
     let (arrival, _answering) = Peer::of(request.conn_data()).arrives();
     let (mut cause, line) = begin(&observer, &endpoint, &request, &request_id);
-    cause.arrival = may_change_something(request.method()).then(|| Arc::new(arrival));
+    cause.arrival = Some(Arc::new(arrival));
     let span = cause.span.clone();
     let answer = async {
         let response = next.call(request).await?;

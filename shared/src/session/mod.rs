@@ -29,6 +29,7 @@ pub use self::replicated::{ClusterKeys, ClusterWrite, ReplicatedConfig, Replicat
 pub use self::revocations::{Revocations, follow};
 use crate::arrival::TooLate;
 use crate::clock::Timestamp;
+use crate::ration::Ration;
 use crate::token::PLATFORM_CLIENT;
 
 /// The store does not answer, or answers what it should not. Nothing is known of what it kept.
@@ -263,6 +264,21 @@ impl FeedPosition {
     /// Whether the server that was read is still the same.
     fn is_of_the_same_server(&self, before: &Self) -> bool {
         self.server == before.server
+    }
+}
+
+/// Marks a session that was just found alive as seen, and answers whether it is still there. One that the store cannot mark (it
+/// takes no writes) is: it only ends the sooner.
+pub async fn mark_as_seen(store: &dyn SessionStore, id: SessionId) -> bool {
+    static LINES: Ration = Ration::new();
+    match store.touch(id).await {
+        Ok(touched) => touched != Touched::Gone,
+        Err(error) => {
+            LINES.tell("a session is not marked as seen", |left_out| {
+                tracing::warn!(%error, left_out, "a session cannot be marked as seen: it ends the sooner");
+            });
+            true
+        }
     }
 }
 

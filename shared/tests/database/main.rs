@@ -157,6 +157,24 @@ async fn ho1_a_full_disk_under_postgres_is_an_outage_that_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hf4_a_query_that_changes_something_and_answers_rows_is_refused_when_it_comes_too_late() {
+    let database = with_table("sqlite::memory:").await;
+    let waited = shared::arrival::LONGEST_WAIT + Duration::from_secs(1);
+    let insert = "INSERT INTO notes (number, note) VALUES (9, 'nine') RETURNING number";
+    let all = async || {
+        let one: Result<Option<(i64,)>, _> =
+            on_database!(&database, |pool| sqlx::query_as(insert).fetch_optional(pool).await);
+        let many: Result<Vec<(i64,)>, _> = on_database!(&database, |pool| sqlx::query_as(insert).fetch_all(pool).await);
+        (one.map(|row| row.is_some()), many.map(|rows| rows.len()))
+    };
+    let (one, many) = shared::testing::late(waited, all()).await;
+    assert!(one.as_ref().is_err_and(is_unavailable) && many.as_ref().is_err_and(is_unavailable), "{one:?} {many:?}");
+    assert_eq!(shared::testing::late(waited, notes(&database)).await, 0, "to look is no change");
+    assert!(all().await.0.is_ok_and(|is_there| is_there));
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hf4_a_transaction_that_postgres_ended_while_its_process_stood_still_is_an_outage() {
     let Some(url) = shared::testing::postgres().await else { return };
     let database = with_table(&url).await;

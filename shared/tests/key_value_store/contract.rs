@@ -75,6 +75,7 @@ contract! {
     values_and_counters_do_not_meet
     purposes_and_subjects_do_not_meet
     a_removed_key_may_be_claimed_again
+    hf4_a_request_that_comes_too_late_leaves_no_note
     no_time_to_live_is_too_long_or_too_short
 }
 
@@ -240,6 +241,22 @@ async fn a_removed_key_may_be_claimed_again(subject: Subject) {
     assert!(!subject.store.claim(&key("k"), b"second", TTL).await.unwrap());
     subject.store.remove(&key("k")).await.unwrap();
     assert!(subject.store.claim(&key("k"), b"third", TTL).await.unwrap());
+}
+
+async fn hf4_a_request_that_comes_too_late_leaves_no_note(subject: Subject) {
+    let (store, [kept, other]) = (&subject.store, [Key::new("test", b"kept"), Key::new("test", b"other")]);
+    store.put(&kept, b"1", TTL).await.unwrap();
+    let waited = shared::arrival::LONGEST_WAIT + Duration::from_secs(1);
+    shared::testing::late(waited, async {
+        assert!(store.put(&kept, b"2", TTL).await.is_err());
+        assert!(store.claim(&other, b"2", TTL).await.is_err());
+        assert!(store.take(&kept).await.is_err());
+        assert!(store.count(&other, TTL).await.is_err());
+        assert_eq!(store.get(&kept).await.unwrap().as_deref(), Some(&b"1"[..]), "to look is no change");
+    })
+    .await;
+    assert!(store.claim(&other, b"3", TTL).await.unwrap());
+    assert_eq!(store.count(&other, TTL).await.unwrap().count, 1);
 }
 
 async fn no_time_to_live_is_too_long_or_too_short(subject: Subject) {

@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::ServerHandle;
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, get, post, web};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, Error, HttpResponse, HttpServer, get, post, web};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use shared::authentication::strategy::Strategy;
@@ -94,6 +95,7 @@ impl Service {
                 .service(pay_now)
                 .service(elsewhere)
                 .wrap(from_fn(answer_with_cookies))
+                .wrap(from_fn(waited))
         };
         let server = HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
         let handle = server.handle();
@@ -116,6 +118,17 @@ impl Service {
     /// The access token of every browser has expired, and nothing else has.
     pub(crate) fn let_tokens_expire(&self) {
         self.clock.advance(TOKEN_TTL);
+    }
+}
+
+/// A request of this header has waited for so many seconds, as at a replica that stood still.
+pub(crate) const WAITED: &str = "x-waited";
+
+async fn waited<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let waited = request.headers().get(WAITED).map(|seconds| seconds.to_str().unwrap().parse().unwrap());
+    match waited {
+        Some(seconds) => shared::testing::late(Duration::from_secs(seconds), next.call(request)).await,
+        None => next.call(request).await,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Answer;
 use crate::provider::{CLIENT, ISSUER};
-use crate::rig::Service;
+use crate::rig::{Service, WAITED};
 
 #[actix_web::test]
 async fn a_sign_in_comes_back_to_where_it_began_and_the_page_knows_who_visits() {
@@ -144,6 +144,18 @@ async fn an_answer_counts_once() {
     assert_eq!((again.status, again.location()), (303, "/"));
     assert!(again.set_cookies().is_empty(), "{:?}", again.set_cookies());
     assert_refused("the same code again", &before.open(&callback).await);
+}
+
+#[actix_web::test]
+async fn hf4_a_callback_that_comes_too_late_uses_no_code_up() {
+    let service = Service::start().await;
+    let browser = service.browser();
+    let callback = browser.callback_of(&service.provider, "/login").await;
+    let late = browser.send(browser.get(&callback).header(WAITED, 20)).await;
+    assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("unavailable")), "{}", late.body);
+    assert!(late.set_cookies().is_empty(), "its sign-in is not over: {:?}", late.set_cookies());
+    assert_eq!(browser.open(&callback).await.status, 303);
+    assert!(browser.is_signed_in().await);
 }
 
 #[actix_web::test]

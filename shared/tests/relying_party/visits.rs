@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::rig::{STEP_UP_AFTER, Service, eventually};
+use crate::rig::{STEP_UP_AFTER, Service, WAITED, eventually};
 
 #[actix_web::test]
 async fn an_expired_token_is_renewed_once_for_all_tabs_that_ask_at_once() {
@@ -141,4 +141,18 @@ async fn a_payment_asks_the_store_whether_the_session_lives() {
     service.provider.end_session(service.provider.grant().session).await;
     let answer = browser.open("/pay/7").await;
     assert_eq!((answer.status, answer.location()), (303, "/login?return_to=%2Fpay%2F7"));
+}
+
+#[actix_web::test]
+async fn hf4_a_page_that_comes_too_late_renews_no_token() {
+    let service = Service::start().await;
+    let browser = service.signed_in().await;
+    service.let_tokens_expire();
+    let late = browser.send(browser.get("/mine").header(WAITED, 20)).await;
+    assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("unavailable")), "{}", late.body);
+    assert_eq!((service.provider.refreshes(), late.set_cookies().len()), (0, 0));
+    assert_eq!(browser.open("/mine").await.status, 200);
+    assert_eq!(service.provider.refreshes(), 1);
+    let late = browser.send(browser.get("/mine").header(WAITED, 20)).await;
+    assert_eq!(late.status, 200, "a page that changes nothing is shown however late it is");
 }

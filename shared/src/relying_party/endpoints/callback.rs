@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::query::Parameters;
 use super::to_own_page;
+use crate::arrival::before_an_effect;
 use crate::authentication::set_with_answer;
 use crate::problem::Problem;
 use crate::ration::Ration;
@@ -31,6 +32,8 @@ pub(super) async fn finish(
             Visitor::Guest => Err(failed("the sign-in was begun in another browser, or took too long; begin it again")),
         };
     };
+    // A code that is used a second time ends what it gave: the browser may have brought it to another replica meanwhile.
+    before_an_effect()?;
     // A code counts once, and so does its sign-in: whatever comes of it.
     set_with_answer(&request, relying_party.0.cookies.forget_login(state))?;
     let code = relying_party.read_answer(&query).await?;
