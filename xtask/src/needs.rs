@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{bail, ensure};
-use e2e::servers::{bash, nginx, postgres_folder, program, redis_server};
+use e2e::servers::{apache_with_openid, bash, nginx, postgres_folder, program, redis_server};
 use rustix::process::geteuid;
 
 use crate::children::{Interruption, run};
@@ -28,13 +28,19 @@ pub(crate) const SERVERS: [Need; 4] = [
 ];
 
 /// What the tests run beside them.
-pub(crate) const TOOLS: [Need; 4] = [
+pub(crate) const TOOLS: [Need; 5] = [
     // For schemathesis and OpenID clients that others wrote, which are installed from PyPI.
     Need { product: "Python with venv", package: "python3-venv", is_there: python_makes_environments },
     // The README's story is run as it is written.
     Need { product: "curl", package: "curl", is_there: || program("curl", "curl ").is_some() },
     // OpenID clients that others wrote run on it, and what drives the browser.
     Need { product: "Node.js 20 or later with npm", package: "npm", is_there: node::is_there },
+    // It signs people in, as such a client.
+    Need {
+        product: "Apache with mod_auth_openidc",
+        package: "libapache2-mod-auth-openidc",
+        is_there: || apache_with_openid().is_ok(),
+    },
     Need { product: "Chromium", package: "chromium", is_there: || program("chromium", "Chromium ").is_some() },
 ];
 

@@ -20,13 +20,14 @@ mod tests;
 mod unprivileged;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::cluster::PrivateRedisCluster;
 pub use self::gateway::{Gateway, GatewayPorts, UNLIMITED};
 pub use self::pair::PrivatePostgresPair;
 pub use self::postgres::PrivatePostgres;
-pub use self::programs::{Missing, bash, nginx, postgres_folder, program, redis_server};
+pub use self::programs::{Missing, apache_with_openid, bash, nginx, postgres_folder, program, redis_server};
 pub use self::redis::PrivateRedis;
 pub use self::sentinels::PrivateSentinels;
 pub use self::small_disk::SmallDisk;
@@ -100,6 +101,14 @@ pub fn steady_sentinels_for_test() -> Option<PrivateSentinels> {
 /// nginx is not installed, and `ROAM_REQUIRE_SERVERS` says that it must be.
 pub fn gateway_for_test() -> Option<()> {
     for_test(nginx().and_then(|_| bash()).map(drop).map_err(anyhow::Error::from))
+}
+
+/// Apache with mod_auth_openidc, and the folder with its modules, as [`postgres_for_test`].
+///
+/// # Panics
+/// One of them is not installed, and `ROAM_REQUIRE_SERVERS` says that it must be.
+pub fn apache_for_test() -> Option<(PathBuf, PathBuf)> {
+    for_test(apache_with_openid().map_err(anyhow::Error::from))
 }
 
 fn for_test<S>(launched: anyhow::Result<S>) -> Option<S> {

@@ -7,6 +7,10 @@ use std::process::{Command, Stdio};
 /// Folders that stand in no user's PATH on some systems.
 const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"];
 
+/// Where Apache's modules are, on Debian and elsewhere.
+const MODULE_FOLDERS: [&str; 3] =
+    ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/opt/homebrew/lib/httpd/modules"];
+
 /// A program that is not installed, or is not what it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
@@ -51,6 +55,19 @@ pub fn nginx() -> Result<PathBuf, Missing> {
     let mut candidates = path_folders().map(|folder| folder.join("nginx"));
     let found = candidates.find(|path| answers(path, "-v", "nginx version: nginx/"));
     found.ok_or(Missing { product: "nginx", package: "nginx" })
+}
+
+/// Apache, and the folder with its modules, among them mod_auth_openidc.
+///
+/// # Errors
+/// One of them is not there.
+pub fn apache_with_openid() -> Result<(PathBuf, PathBuf), Missing> {
+    let mut candidates = path_folders().flat_map(|folder| ["apache2", "httpd"].map(|name| folder.join(name)));
+    let apache = candidates.find(|path| answers(path, "-v", "Server version: Apache/2.4"));
+    let mut folders = MODULE_FOLDERS.map(PathBuf::from).into_iter();
+    let modules = folders.find(|folder| folder.join("mod_auth_openidc.so").is_file());
+    let missing = Missing { product: "Apache with mod_auth_openidc", package: "libapache2-mod-auth-openidc" };
+    apache.zip(modules).ok_or(missing)
 }
 
 /// The shell that the gateway's script is written for.

@@ -2,17 +2,12 @@
 
 use serde_json::json;
 
-use crate::application::{Application, Library, SignOut, signs_a_person_in_and_out};
+use crate::application::{Application, Library, PLAIN, SignOut, signs_a_person_in_and_out};
 use crate::node::Programs;
 use crate::place::Place;
 
-const EXPRESS_OPENID_CONNECT: Library = Library {
-    callback: "/callback",
-    after_logout: Some(""),
-    knows: &["name", "email", "username"],
-    sign_out: SignOut::Everywhere,
-    refreshes: true,
-};
+const EXPRESS_OPENID_CONNECT: Library =
+    Library { after_logout: Some(""), sign_out: SignOut::Everywhere, refreshes: true, ..PLAIN };
 
 #[tokio::test]
 async fn express_openid_connect_signs_a_person_in_and_out() {
@@ -29,7 +24,7 @@ async fn express_openid_connect_without_a_response_type_is_told_which_one_there_
     let defaults = json!({"library_defaults": true});
     let application = Application::start(&place, command, &EXPRESS_OPENID_CONNECT, defaults).await;
     let mut browser = place.browser();
-    let answer = browser.opens(&application.at("/")).await;
+    let answer = browser.opens(&application.home.at("/")).await;
     let page = browser.press(&answer, "unsupported_response_type").await.expect("the answer is posted");
     assert!(page.text.contains("<li>error: unsupported_response_type</li>"), "{}", page.text);
     assert!(page.text.contains("<li>description: the only response_type is code</li>"), "{}", page.text);
@@ -39,26 +34,14 @@ async fn express_openid_connect_without_a_response_type_is_told_which_one_there_
 #[tokio::test]
 async fn passport_openidconnect_signs_a_person_in() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/cb",
-        after_logout: None,
-        knows: &["name", "email", "username"],
-        sign_out: SignOut::Here,
-        refreshes: false,
-    };
+    let library = Library { callback: "/cb", ..PLAIN };
     signs_a_person_in_and_out(programs.command("passport-openidconnect.mjs"), library).await;
 }
 
 #[tokio::test]
 async fn auth_js_signs_a_person_in() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/auth/callback/roam",
-        after_logout: None,
-        knows: &["name", "email"],
-        sign_out: SignOut::Here,
-        refreshes: false,
-    };
+    let library = Library { callback: "/auth/callback/roam", knows: &["name", "email"], ..PLAIN };
     signs_a_person_in_and_out(programs.command("auth-express.mjs"), library).await;
 }
 
@@ -67,10 +50,10 @@ async fn better_auth_signs_a_person_in_and_out() {
     let Some(programs) = Programs::for_test() else { return };
     let library = Library {
         callback: "/api/auth/callback/roam",
-        after_logout: None,
         knows: &["name", "email"],
         sign_out: SignOut::Everywhere,
         refreshes: true,
+        ..PLAIN
     };
     signs_a_person_in_and_out(programs.command("better-auth.mjs"), library).await;
 }
@@ -78,12 +61,7 @@ async fn better_auth_signs_a_person_in_and_out() {
 #[tokio::test]
 async fn openid_client_5_signs_a_person_in_and_out() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/cb",
-        after_logout: Some("/"),
-        knows: &["name", "email", "username"],
-        sign_out: SignOut::Everywhere,
-        refreshes: true,
-    };
+    let library =
+        Library { callback: "/cb", after_logout: Some("/"), sign_out: SignOut::Everywhere, refreshes: true, ..PLAIN };
     signs_a_person_in_and_out(programs.command("openid-client-5.mjs"), library).await;
 }

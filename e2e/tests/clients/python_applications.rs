@@ -1,44 +1,27 @@
 //! Applications of Python, each with a library that signs people in.
 
-use crate::application::{Library, SignOut, signs_a_person_in_and_out};
+use crate::application::{Library, PLAIN, SignOut, signs_a_person_in_and_out};
 use crate::python::Programs;
 
 #[tokio::test]
 async fn authlib_signs_a_person_in_and_out() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/auth",
-        after_logout: Some("/"),
-        knows: &["name", "email", "username"],
-        sign_out: SignOut::Everywhere,
-        refreshes: true,
-    };
+    let library =
+        Library { callback: "/auth", after_logout: Some("/"), sign_out: SignOut::Everywhere, refreshes: true, ..PLAIN };
     signs_a_person_in_and_out(programs.command("flask_authlib.py"), library).await;
 }
 
 #[tokio::test]
 async fn requests_oauthlib_signs_a_person_in() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/callback",
-        after_logout: None,
-        knows: &["name", "email", "username"],
-        sign_out: SignOut::Here,
-        refreshes: true,
-    };
+    let library = Library { refreshes: true, ..PLAIN };
     signs_a_person_in_and_out(programs.command("flask_requests_oauthlib.py"), library).await;
 }
 
 #[tokio::test]
 async fn django_allauth_signs_a_person_in() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/accounts/oidc/roam/login/callback/",
-        after_logout: None,
-        knows: &["name", "email", "username"],
-        sign_out: SignOut::Here,
-        refreshes: false,
-    };
+    let library = Library { callback: "/accounts/oidc/roam/login/callback/", ..PLAIN };
     signs_a_person_in_and_out(programs.command("django_allauth.py"), library).await;
 }
 
@@ -46,25 +29,13 @@ async fn django_allauth_signs_a_person_in() {
 #[tokio::test]
 async fn mozilla_django_oidc_signs_a_person_in() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/oidc/callback/",
-        after_logout: None,
-        knows: &["email"],
-        sign_out: SignOut::Here,
-        refreshes: false,
-    };
+    let library = Library { callback: "/oidc/callback/", knows: &["email"], ..PLAIN };
     signs_a_person_in_and_out(programs.command("django_mozilla.py"), library).await;
 }
 
 #[tokio::test]
 async fn social_auth_signs_a_person_in() {
     let Some(programs) = Programs::for_test() else { return };
-    let library = Library {
-        callback: "/complete/oidc/",
-        after_logout: None,
-        knows: &["name", "email", "username"],
-        sign_out: SignOut::Here,
-        refreshes: true,
-    };
+    let library = Library { callback: "/complete/oidc/", refreshes: true, ..PLAIN };
     signs_a_person_in_and_out(programs.command("django_social.py"), library).await;
 }
