@@ -302,7 +302,7 @@ fn read_master_key(settings: &mut Settings, is_embedded: bool) -> SecretString {
 
 fn read_key_plan(settings: &mut Settings, token_life: Duration) -> KeyPlan {
     let plan = KeyPlan {
-        alg: settings.or::<SigningAlg>("SIGNING_ALG", "EdDSA", "how access tokens are signed: EdDSA, ES256 or RS256"),
+        alg: settings.or::<SigningAlg>("SIGNING_ALG", "ES256", "how access tokens are signed: ES256, EdDSA or RS256"),
         rotation: settings.or("KEY_ROTATION", "30d", "how long a signing key signs"),
         publish_lead: settings.or("KEY_PUBLISH_LEAD", "15m", "how long it is published before it signs"),
         token_life,

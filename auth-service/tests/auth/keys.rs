@@ -33,7 +33,7 @@ on_both! {
     a_new_master_key_takes_over,
     a_replica_that_cannot_read_what_others_seal_says_so,
     tokens_of_rs256_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::Rs256,
-    tokens_of_es256_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::Es256,
+    tokens_of_eddsa_are_taken_too with |config| config.keys.alg = auth_service::signing_keys::SigningAlg::EdDsa,
     another_algorithm_signs_at_once_for_its_keys_are_published_already,
 }
 
@@ -54,7 +54,7 @@ async fn ids_of(app: &App, alg: &str) -> Vec<String> {
 
 /// Of the keys that sign access tokens.
 async fn published_ids(app: &App) -> Vec<String> {
-    ids_of(app, "EdDSA").await
+    ids_of(app, "ES256").await
 }
 
 /// The stored keys of one algorithm that are published now.
@@ -92,9 +92,9 @@ async fn the_published_keys_are_public_and_may_be_kept_for_a_while(app: App) {
     assert_eq!(found[0].0, "RS256", "some libraries take the first key");
     found.sort_by_key(|(alg, _)| ["EdDSA", "ES256", "RS256"].iter().position(|name| name == alg));
     assert_eq!(found, public, "nothing private");
-    let keys: Vec<_> = keys.iter().filter(|key| key["alg"] == "EdDSA").collect();
+    let keys: Vec<_> = keys.iter().filter(|key| key["alg"] == "ES256").collect();
     let header = header(&somebody.access);
-    assert_eq!((&header["kid"], &header["typ"], &header["alg"]), (&keys[0]["kid"], &"at+jwt".into(), &"EdDSA".into()));
+    assert_eq!((&header["kid"], &header["typ"], &header["alg"]), (&keys[0]["kid"], &"at+jwt".into(), &"ES256".into()));
     // PKCS#8 begins with its version and the algorithm's name (RFC 8410, RFC 5480, RFC 8017).
     let ec = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
     let rsa = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -110,12 +110,12 @@ async fn a_new_key_is_published_before_it_signs_and_an_old_one_until_its_tokens_
     let old = published_ids(&app).await.remove(0);
     let admin = app.administrator().await;
     let rotated = app.call(Method::POST, "/admin/keys/rotate", &admin.access).await;
-    let made = newest(&rotated.body, "EdDSA");
+    let made = newest(&rotated.body, "ES256");
     assert_eq!((rotated.status, &made["made_now"]), (200, &true.into()), "{}", rotated.text);
     let new = made["kid"].as_str().unwrap().to_owned();
     assert_eq!(published_ids(&app).await, [old.clone(), new.clone()], "it is published");
     let again = app.call(Method::POST, "/admin/keys/rotate", &admin.access).await;
-    let again = newest(&again.body, "EdDSA");
+    let again = newest(&again.body, "ES256");
     assert_eq!((&again["kid"], &again["made_now"]), (&new.as_str().into(), &false.into()), "and not overtaken");
 
     app.clock.advance(LEAD - Duration::from_secs(60));
@@ -193,7 +193,7 @@ async fn a_compromised_key_is_withdrawn_at_once(app: App) {
     app.call(Method::POST, "/admin/keys/rotate", &admin.access).await;
     let rotated = app.call(Method::POST, "/admin/keys/rotate?at_once=true", &admin.access).await;
     assert_eq!(rotated.status, 200, "{}", rotated.text);
-    let new = newest(&rotated.body, "EdDSA")["kid"].as_str().unwrap().to_owned();
+    let new = newest(&rotated.body, "ES256")["kid"].as_str().unwrap().to_owned();
     assert_eq!(published_keys(&app).await.len(), 3, "one of each algorithm");
     assert_eq!(published_ids(&app).await, [new.as_str()], "the one on its way is withdrawn too");
     let refreshed = app.refresh(&admin.refresh).await;
@@ -257,9 +257,9 @@ async fn tokens_of_rs256_are_taken_too(app: App) {
     assert_eq!(app.get("/auth/me", &forged).await.status, 401);
 }
 
-async fn tokens_of_es256_are_taken_too(app: App) {
+async fn tokens_of_eddsa_are_taken_too(app: App) {
     let somebody = app.somebody().await;
-    assert_eq!(header(&somebody.access)["alg"], "ES256");
+    assert_eq!(header(&somebody.access)["alg"], "EdDSA");
     assert_eq!(app.get("/auth/me", &somebody.access).await.status, 200);
     let forged = format!("{}A", &somebody.access[..somebody.access.len() - 1]);
     if forged != somebody.access {
@@ -270,13 +270,13 @@ async fn tokens_of_es256_are_taken_too(app: App) {
 async fn another_algorithm_signs_at_once_for_its_keys_are_published_already(app: App) {
     let before = app.somebody().await;
     let mut config = app.place.config(&app.clock);
-    config.keys.alg = SigningAlg::Es256;
+    config.keys.alg = SigningAlg::EdDsa;
     let other = AuthService::open(&config).await.unwrap();
     other.keys.tend().await.unwrap();
     assert_eq!(published_keys(&app).await.len(), 3, "no key is made for it");
     let claims = serde_json::from_value(payload(&before.access)).unwrap();
     let access = other.keys.sign_access(&claims).unwrap();
-    assert_eq!(header(&access)["alg"], "ES256");
+    assert_eq!(header(&access)["alg"], "EdDSA");
     assert_eq!(app.get("/auth/me", &access).await.status, 200);
 }
 

@@ -36,7 +36,7 @@ async fn no_request_fails_while_the_signing_key_is_rotated() {
 
     let rotate = |number: usize| {
         let address = world.platform.replica(Service::Auth.replica(number % 2));
-        let (admin, url) = (&admin, format!("{address}/admin/keys/rotate?alg=EdDSA"));
+        let (admin, url) = (&admin, format!("{address}/admin/keys/rotate?alg=ES256"));
         async move { expect(200, admin.send(Method::POST, &url, None, &[]).await).body["keys"][0].clone() }
     };
     let made = at_once(4, rotate).await;
