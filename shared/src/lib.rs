@@ -33,3 +33,6 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+
+/// Secrets in settings and answers are of its types.
+pub use secrecy;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use e2e::process::{free_port, wait_until};
 use e2e::services::random_key;
 use e2e::{Look, Service};
+use reqwest::Method;
 use tempfile::TempDir;
 
 const PROGRAMS: [&str; 4] = ["auth-service", "cart-service", "order-service", "all-in-one"];
@@ -206,6 +207,47 @@ async fn a_service_that_is_not_set_up_as_the_auth_service_names_the_setting_and_
     }
     assert_eq!(ada.log_out().await.status, 204);
     e2e::world::eventually(401, || async { ada.cart().await.status }).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_service_that_its_client_at_the_auth_service_does_not_fit_says_so_to_whoever_signs_in() {
+    let Some(mut world) = e2e::World::split(&[]).await else { return };
+    let login = format!("{}/login", world.platform.replica(Service::Cart)).replace("127.0.0.1", "localhost");
+    // Somebody new each time: a connection to the process before has ended.
+    let asked = async |nobody: e2e::Person| nobody.send(Method::GET, &login, None, &[("Accept", "text/html")]).await;
+    let issuer = world.platform.setting(Service::Cart, "ISSUER").expect("it is set").to_owned();
+    for (setting, wrong, code, told) in [
+        ("OIDC_CLIENT_SECRET", random_key(), "misconfigured_client", "OIDC_CLIENT_ID and OIDC_CLIENT_SECRET here"),
+        ("OIDC_CLIENT_ID", "nobody".to_owned(), "misconfigured_client", "does not take the client nobody"),
+        (
+            "PUBLIC_URL",
+            "http://localhost:1".to_owned(),
+            "misconfigured_redirect_uri",
+            "PUBLIC_URL here makes the address",
+        ),
+        ("ISSUER", format!("{issuer}/"), "misconfigured_issuer", "ISSUER is "),
+        ("ACCESS_TOKEN_TTL", "1m".to_owned(), "misconfigured_platform", "ACCESS_TOKEN_TTL is 60s here and 300s"),
+    ] {
+        let by_default = if setting == "OIDC_CLIENT_ID" { "cart-service" } else { "5m" };
+        let right = world.platform.setting(Service::Cart, setting).unwrap_or(by_default).to_owned();
+        world.platform.stop_service(Service::Cart);
+        world.platform.set(Service::Cart, setting, &wrong);
+        world.platform.launch(Service::Cart);
+        let listens =
+            || Ok(!matches!(world.platform.look(Service::Cart), Look::NotYet(why) if why.contains("refused")));
+        assert!(wait_until(Duration::from_secs(30), listens).expect("it runs"), "{setting}: it does not listen");
+        let page = asked(world.platform.person()).await;
+        let text = page.body.as_str().unwrap_or_default();
+        assert!(page.status == 503 && text.contains(code), "{setting}: {} {}", page.status, page.body);
+        assert!(text.contains("set up wrongly") && !text.contains("ry again"), "{setting}: {text}");
+        assert!(world.platform.output().contains(told), "{setting}: the log does not say {told:?}");
+        world.platform.set(Service::Cart, setting, &right);
+    }
+    world.platform.restart(Service::Cart).await;
+    // The client goes on to the auth service, whose page wants a browser's cookies.
+    assert_ne!(asked(world.platform.person()).await.status, 503, "it is set up rightly again");
+    world.platform.customer().await;
     world.finish();
 }
 

@@ -68,7 +68,9 @@ async fn authorization(request: &HttpRequest, principal: &Principal, token: &str
     match relying_party.on_behalf(principal, token, SCOPE).await {
         Ok(given) => Authorization::bearer(given.expose_secret()),
         Err(OnBehalfError::TokenRefused) => return Err(token_refused()),
-        Err(OnBehalfError::Unavailable(_)) if principal.bound_to.is_none() => Authorization::bearer(token),
+        Err(OnBehalfError::Unavailable(_) | OnBehalfError::Misconfigured { .. }) if principal.bound_to.is_none() => {
+            Authorization::bearer(token)
+        }
         Err(error) => return Err(Problem::unavailable("the auth service", error)),
     }
     .ok_or_else(|| Problem::internal("an access token is no header value"))

@@ -344,6 +344,11 @@ impl SingleSignOn {
         Ok(self.0.sessions.keeps_sessions() && self.load(session).await?.is_none())
     }
 
+    /// This service's name: its tokens are for it.
+    pub fn audience(&self) -> &str {
+        self.0.verifier.audience()
+    }
+
     /// The issuer's published keys, as the verifier knows them.
     pub fn keys(&self) -> &KeySet {
         self.0.verifier.keys()

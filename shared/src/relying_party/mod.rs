@@ -17,6 +17,7 @@ mod endpoints;
 mod id_token;
 mod logged_out;
 mod logout_token;
+mod mistake;
 mod on_behalf;
 mod own_pages;
 mod pending;
@@ -82,7 +83,7 @@ impl RelyingParty {
     /// The system has no TLS roots.
     pub fn new(config: RelyingPartyConfig, single_sign_on: SingleSignOn) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(Inner {
-            provider: provider::Provider::new(&config)?,
+            provider: provider::Provider::new(&config, single_sign_on.clock().clone())?,
             cookies: cookies::Cookies::new(&config),
             refreshing: refreshing::Refreshing::default(),
             acting: on_behalf::Acting::default(),

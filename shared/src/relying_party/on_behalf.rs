@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
+use actix_web::http::header::WWW_AUTHENTICATE;
+use actix_web::{HttpResponse, ResponseError};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -15,6 +18,7 @@ use super::provider::ProviderError;
 use crate::authentication::Principal;
 use crate::calls;
 use crate::clock::Timestamp;
+use crate::problem::Problem;
 
 /// How long a request waits for the provider. The call itself goes on, for the next one.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,6 +36,9 @@ pub enum OnBehalfError {
     /// The provider does not answer in time, or gives this client none.
     #[error("{0}")]
     Unavailable(String),
+    /// The client is not registered for it. `code` is what a person tells the operator; `why` names the setting at both ends.
+    #[error("{why}")]
+    Misconfigured { code: &'static str, why: String },
 }
 
 impl From<ProviderError> for OnBehalfError {
@@ -41,8 +48,38 @@ impl From<ProviderError> for OnBehalfError {
             ProviderError::Refused(error) if matches!(&*error, "invalid_request" | "invalid_grant") => {
                 Self::TokenRefused
             }
+            ProviderError::SetUpWrongly(mistake) => {
+                Self::Misconfigured { code: mistake.code(), why: mistake.to_string() }
+            }
             error => Self::Unavailable(error.to_string()),
         }
+    }
+}
+
+/// 401 where the user's session has ended, 503 where no token is to be had: so a handler may pass it on with `?`.
+impl From<OnBehalfError> for Problem {
+    fn from(error: OnBehalfError) -> Self {
+        match error {
+            OnBehalfError::TokenRefused => {
+                let detail = "the session has ended; sign in again";
+                Self::new(StatusCode::UNAUTHORIZED, "session_ended", detail).header(WWW_AUTHENTICATE, "Bearer")
+            }
+            OnBehalfError::Unavailable(why) => Self::unavailable("the sign-in service", why),
+            OnBehalfError::Misconfigured { code, why } => Self::misconfigured(code, why),
+        }
+    }
+}
+
+impl ResponseError for OnBehalfError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::TokenRefused => StatusCode::UNAUTHORIZED,
+            Self::Unavailable(_) | Self::Misconfigured { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        Problem::from(self.clone()).error_response()
     }
 }
 
@@ -117,7 +154,7 @@ impl Acting {
             Ok(Err(_)) => unavailable("the exchange was given up"),
             Err(_) => unavailable("the provider does not answer in time"),
         };
-        if matches!(outcome, Err(OnBehalfError::Unavailable(_))) {
+        if matches!(outcome, Err(OnBehalfError::Unavailable(_) | OnBehalfError::Misconfigured { .. })) {
             *self.rests_until.lock() = Some(Instant::now() + REST);
         }
         outcome
@@ -168,7 +205,7 @@ fn counted(answer: Result<String, ProviderError>) -> Outcome {
     let word = match &outcome {
         Ok(_) => "given",
         Err(OnBehalfError::TokenRefused) => "refused",
-        Err(OnBehalfError::Unavailable(why)) => {
+        Err(OnBehalfError::Unavailable(why) | OnBehalfError::Misconfigured { why, .. }) => {
             tracing::warn!(why, "no token for another service in a user's name");
             "unavailable"
         }

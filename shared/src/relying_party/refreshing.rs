@@ -32,8 +32,8 @@ struct Flight {
 impl Flight {
     fn is_worth_keeping(&self) -> bool {
         match &*self.outcome.borrow() {
-            // A provider that is away may be back for the next one.
-            Some(Err(ProviderError::Away(_))) => false,
+            // A provider that is away may be back for the next one, and a mistake be mended.
+            Some(Err(ProviderError::Away(_) | ProviderError::SetUpWrongly(_))) => false,
             Some(_) => self.begun.elapsed() < KEPT,
             None => self.outcome.has_changed().is_ok(),
         }

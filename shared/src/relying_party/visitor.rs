@@ -17,6 +17,7 @@ use super::id_token::{self, CLOCK_SKEW, Expected};
 use super::own_pages::place_of;
 use super::provider::ProviderError;
 use super::refreshing::Outcome;
+use super::signed::Refused;
 use super::tokens::Tokens;
 use super::{Profile, RelyingParty};
 use crate::arrival::before_a_note;
@@ -192,14 +193,23 @@ impl RelyingParty {
                 now: self.clock().now(),
             };
             let verified = id_token::verify(id_token, self.0.single_sign_on.keys(), &expected).await;
-            verified.map_err(|why| ProviderError::Away(format!("its ID token is refused: {why}")))?;
+            verified.map_err(|why| {
+                let mistake = (why == Refused::Time).then(|| self.0.provider.mistake_in_clock()).flatten();
+                mistake
+                    .map_or_else(|| ProviderError::Away(format!("its ID token is refused: {why}")), ProviderError::from)
+            })?;
         }
         let verified = self.principal(&response.access_token).await;
         let expires_at = match verified {
             Ok(principal) => principal.expires_at,
             // The session ended meanwhile: whoever asks is told so.
             Err(refusal) if refusal.is_revoked() => self.clock().now(),
-            Err(why) => return Err(ProviderError::Away(format!("its access token is refused: {why}"))),
+            Err(why) => {
+                let mistake = self.mistake_in_token(&why).map(ProviderError::from);
+                return Err(
+                    mistake.unwrap_or_else(|| ProviderError::Away(format!("its access token is refused: {why}")))
+                );
+            }
         };
         Ok(tokens.renewed(response, expires_at))
     }

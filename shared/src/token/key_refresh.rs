@@ -22,7 +22,7 @@ const SHORTEST_FRESH: Duration = Duration::from_secs(10);
 /// While the issuer's clock seems to differ: the next answer tells whether it does.
 const IN_DOUBT: Duration = Duration::from_secs(5);
 /// The `Date` of an answer has whole seconds, and servers make it anew once or twice in each.
-const UNIT_OF_DATE: Duration = Duration::from_secs(2);
+pub(crate) const UNIT_OF_DATE: Duration = Duration::from_secs(2);
 /// After a first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Without a key, no request can be answered: then at most so long.
@@ -121,7 +121,7 @@ pub(crate) async fn read_body(mut answer: reqwest::Response) -> anyhow::Result<V
 }
 
 /// When the issuer made the answer (RFC 9110, section 6.6.1); none where a cache had kept it.
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
+pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     if headers.contains_key(AGE) {
         return None;
     }

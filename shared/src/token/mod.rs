@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 pub use self::claims::{AccessClaims, Confirmation};
+#[cfg(feature = "relying-party")]
+pub(crate) use self::key_refresh::{UNIT_OF_DATE, date};
 #[cfg(feature = "redis")]
 pub(crate) use self::key_refresh::{client as direct_client, jittered, read_body};
 pub use self::key_set::{KeySet, KeySetError};

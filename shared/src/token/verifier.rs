@@ -56,6 +56,11 @@ impl Verifier {
         self.shared_secret.is_some() || self.keys.has_keys()
     }
 
+    /// The service that its tokens are for.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
     pub fn keys(&self) -> &KeySet {
         &self.keys
     }

@@ -8,6 +8,7 @@ mod guide;
 #[path = "../authentication/keys.rs"]
 #[expect(dead_code, reason = "the tests of tokens use all of it")]
 mod keys;
+mod mistakes;
 mod on_behalf;
 mod provider;
 mod rig;

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::dev::ServerHandle;
-use actix_web::http::header::LOCATION;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{DATE, HttpDate, LOCATION, TryIntoHeaderValue as _};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use parking_lot::Mutex;
@@ -27,6 +28,9 @@ pub(crate) const CLIENT: &str = "wish-service";
 pub(crate) const SECRET: &str = "a secret with spaces: and % signs, 32 characters";
 pub(crate) const TOKEN_TTL: Duration = Duration::from_secs(300);
 
+/// Changes the claims of an access token before it is signed.
+type BendAccess = Box<dyn Fn(&mut Value) + Send>;
+
 /// Changes the header and the claims of an ID token before it is signed.
 type Bend = Box<dyn Fn(&mut Value, &mut Value) + Send>;
 
@@ -44,6 +48,14 @@ pub(crate) struct State {
     /// The parameters of the last authorization request.
     pub(crate) asked: Mutex<HashMap<String, String>>,
     pub(crate) bend: Mutex<Option<Bend>>,
+    pub(crate) bend_access: Mutex<Option<BendAccess>>,
+    /// By how many seconds the `Date` of the token endpoint's answers is ahead.
+    pub(crate) ahead: AtomicI64,
+    /// How it answers a pushed request.
+    pub(crate) pushed: Mutex<(u16, Value)>,
+    pub(crate) pushes: AtomicUsize,
+    /// How the token endpoint refuses, whatever it is asked.
+    pub(crate) refuses: Mutex<Option<&'static str>>,
     pub(crate) metadata: Mutex<Value>,
     pub(crate) away: AtomicBool,
     pub(crate) gives_names: AtomicBool,
@@ -94,6 +106,11 @@ impl Provider {
             clock,
             asked: Mutex::default(),
             bend: Mutex::default(),
+            bend_access: Mutex::default(),
+            ahead: AtomicI64::new(0),
+            pushed: Mutex::new((201, json!({"request_uri": "urn:x", "expires_in": 60}))),
+            pushes: AtomicUsize::new(0),
+            refuses: Mutex::default(),
             metadata: Mutex::new(metadata),
             away: AtomicBool::new(false),
             gives_names: AtomicBool::new(true),
@@ -186,7 +203,12 @@ async fn answer(state: web::Data<State>, request: HttpRequest, body: web::Bytes)
             }
             let form = read(&body);
             match path {
-                "/token" => state.token(&form).await,
+                "/token" => state.dated(state.token(&form).await),
+                "/par" => {
+                    state.pushes.fetch_add(1, Ordering::SeqCst);
+                    let (status, body) = state.pushed.lock().clone();
+                    HttpResponse::build(StatusCode::from_u16(status).unwrap()).json(body)
+                }
                 "/revoke" => {
                     state.revoked.lock().push(form["token"].clone());
                     HttpResponse::Ok().finish()
@@ -237,8 +259,19 @@ impl State {
         HttpResponse::SeeOther().insert_header((LOCATION, location.as_str())).finish()
     }
 
+    fn dated(&self, mut answer: HttpResponse) -> HttpResponse {
+        let date = Clock::default().now().seconds() + self.ahead.load(Ordering::SeqCst);
+        let date = UNIX_EPOCH + Duration::from_secs(date.unsigned_abs());
+        let date = HttpDate::from(date).try_into_value().unwrap();
+        answer.headers_mut().insert(DATE, date);
+        answer
+    }
+
     async fn token(&self, form: &HashMap<String, String>) -> HttpResponse {
         let refused = || HttpResponse::BadRequest().json(json!({"error": "invalid_grant"}));
+        if let Some(error) = *self.refuses.lock() {
+            return HttpResponse::BadRequest().json(json!({"error": error}));
+        }
         if form["grant_type"] == "refresh_token" {
             self.refreshes.fetch_add(1, Ordering::SeqCst);
             let presented = &form["refresh_token"];
@@ -285,11 +318,15 @@ impl State {
 
     fn give(&self, grant: Grant, nonce: Option<&str>) -> HttpResponse {
         let now = self.clock.now().seconds();
-        let access_token = self.key.token(&json!({
+        let mut claims = json!({
             "iss": ISSUER, "sub": grant.user, "aud": [CLIENT, "cart-service"], "exp": now + 300, "iat": now,
             "jti": uuid::Uuid::new_v4().simple().to_string(), "sid": grant.session, "client_id": CLIENT,
             "scope": "openid", "roles": ["user"], "auth_time": grant.auth_time, "amr": ["pwd"],
-        }));
+        });
+        if let Some(bend) = &*self.bend_access.lock() {
+            bend(&mut claims);
+        }
+        let access_token = self.key.token(&claims);
         let hash = match self.id_key.alg() {
             "EdDSA" => digest(&SHA512, access_token.as_bytes()),
             _ => digest(&SHA256, access_token.as_bytes()),

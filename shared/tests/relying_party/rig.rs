@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, Error, HttpResponse, HttpServer, get, post, web};
+use actix_web::{App, Error, HttpResponse, HttpServer, ResponseError as _, get, post, web};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use shared::authentication::strategy::Strategy;
@@ -174,6 +174,6 @@ async fn elsewhere(
     match relying_party.on_behalf(visitor.principal(), visitor.access_token(), &scope).await {
         Ok(token) => HttpResponse::Ok().json(json!({"token": token.expose_secret()})),
         Err(OnBehalfError::TokenRefused) => HttpResponse::Forbidden().finish(),
-        Err(OnBehalfError::Unavailable(why)) => HttpResponse::ServiceUnavailable().body(why),
+        Err(error) => error.error_response(),
     }
 }

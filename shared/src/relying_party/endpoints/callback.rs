@@ -5,12 +5,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::query::Parameters;
 use super::to_own_page;
 use crate::arrival::before_an_effect;
-use crate::authentication::set_with_answer;
+use crate::authentication::{Refusal, set_with_answer};
 use crate::problem::Problem;
 use crate::ration::Ration;
 use crate::relying_party::id_token::{self, Expected};
+use crate::relying_party::mistake::Mistake;
 use crate::relying_party::pending::PendingLogin;
 use crate::relying_party::provider::{ProviderError, TokenResponse, plain};
+use crate::relying_party::signed::Refused;
 use crate::relying_party::tokens::Tokens;
 use crate::relying_party::{Profile, RelyingParty, Visitor};
 use crate::return_to::ReturnTo;
@@ -18,7 +20,8 @@ use crate::return_to::ReturnTo;
 /// Checks `state` and `iss`, exchanges the code, checks the ID token, and keeps the tokens in the session cookie.
 ///
 /// # Errors
-/// 400 for an answer to no sign-in of this browser, or one that is refused; 503 while the provider is away.
+/// 400 for an answer to no sign-in of this browser, or one that is refused; 503 while the provider is away, or where this service
+/// is set up wrongly.
 pub(super) async fn finish(
     relying_party: web::Data<RelyingParty>,
     request: HttpRequest,
@@ -66,6 +69,10 @@ impl RelyingParty {
             return Err(failed("the answer is not the sign-in service's"));
         }
         if let Some(error) = query.get("error") {
+            let config = &self.0.config;
+            if let Some(mistake) = Mistake::of_answer(&config.client_id, error, ("authorization_code", &config.scope)) {
+                return Err(mistake.into());
+            }
             leave_word(&plain(error));
             return Err(match error {
                 "access_denied" => Problem::bad_request("sign_in_cancelled", "the sign-in was cancelled"),
@@ -91,8 +98,10 @@ impl RelyingParty {
             access_token: &response.access_token,
             now: self.clock().now(),
         };
-        let said = id_token::verify(&id_token, self.0.single_sign_on.keys(), &expected).await.map_err(refused)?;
-        let principal = self.principal(&response.access_token).await.map_err(refused)?;
+        let said = id_token::verify(&id_token, self.0.single_sign_on.keys(), &expected).await;
+        let said = said.map_err(|why| self.refused_id_token(why))?;
+        let principal = self.principal(&response.access_token).await;
+        let principal = principal.map_err(|refusal| self.refused_access_token(refusal))?;
         if principal.user.to_string() != said.sub {
             return Err(refused("the ID token and the access token are of different users"));
         }
@@ -101,6 +110,20 @@ impl RelyingParty {
             (name, email) => Profile::bounded(name, email),
         };
         Ok(Tokens::new(response, id_token, profile, principal.expires_at))
+    }
+
+    /// A wrong clock finds good ones too old, or of the future.
+    fn refused_id_token(&self, why: Refused) -> Problem {
+        let mistake = (why == Refused::Time).then(|| self.0.provider.mistake_in_clock()).flatten();
+        mistake.map_or_else(|| refused(why), Problem::from)
+    }
+
+    fn refused_access_token(&self, refusal: Refusal) -> Problem {
+        match self.mistake_in_token(&refusal) {
+            Some(mistake) => mistake.into(),
+            None if refusal.is_unavailable() => refusal.into(),
+            None => refused(refusal),
+        }
     }
 
     /// How to greet the user, asked of the provider where the ID token does not tell. Nobody is kept out for want of it.

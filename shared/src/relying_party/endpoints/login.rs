@@ -6,17 +6,20 @@ use url::form_urlencoded;
 
 use super::query::Parameters;
 use super::see_other;
+use crate::authentication::cannot_tell;
 use crate::problem::Problem;
 use crate::relying_party::own_pages::{referring_page, unnamed};
 use crate::relying_party::pending::PendingLogin;
 use crate::relying_party::{RelyingParty, random_text};
 use crate::request::must_be_a_page;
 use crate::return_to::ReturnTo;
+use crate::token::TokenError;
 
 /// Sends the browser to the provider, and remembers in a cookie what it must come back with.
 ///
 /// # Errors
-/// 400 for a `return_to` of another place or a `max_age` that is no number of seconds, 403 for a part of a page, 503 while the provider is away.
+/// 400 for a `return_to` of another place or a `max_age` that is no number of seconds, 403 for a part of a page, 503 while the provider is away, or where this
+/// service is set up wrongly.
 pub(super) async fn begin(
     relying_party: web::Data<RelyingParty>,
     request: HttpRequest,
@@ -40,6 +43,7 @@ pub(super) async fn begin(
         return Ok(at_its_name(&relying_party, &return_to, max_age, locales));
     }
     let metadata = relying_party.0.provider.metadata().await?;
+    relying_party.must_be_set_up().await?;
     let state = random_text::<16>();
     let pending = PendingLogin::begin(&return_to, max_age.map(u64::from), relying_party.clock().now());
     let mut location = metadata.authorization_endpoint;
@@ -65,6 +69,19 @@ pub(super) async fn begin(
     }
     response.cookie(relying_party.0.cookies.keep_login(&state, &pending.to_bytes()));
     Ok(response.insert_header((CACHE_CONTROL, "no-store")).finish())
+}
+
+impl RelyingParty {
+    /// Nobody is sent to the provider where it is known that nothing would come of it.
+    ///
+    /// # Errors
+    /// 503 `misconfigured_…`.
+    async fn must_be_set_up(&self) -> Result<(), Problem> {
+        if let Err(error @ (TokenError::Misconfigured | TokenError::ClockInDoubt)) = self.0.single_sign_on.can_tell() {
+            return Err(cannot_tell(error));
+        }
+        Ok(self.0.provider.check_registration(&self.public("/callback")).await?)
+    }
 }
 
 /// Where the provider will send the browser back to: the cookie of the sign-in must be there.
