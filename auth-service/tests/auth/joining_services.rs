@@ -1,5 +1,7 @@
 //! What becomes of a service that joins with settings of another platform: it notices, says which setting, and lets nobody in.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use e2e::servers::{PrivateRedis, redis_for_test};
@@ -162,4 +164,80 @@ async fn a_platform_in_memory_says_so_and_all_say_how_long_tokens_live() {
     let told = told(&app).await;
     assert_eq!(told["session_store"], serde_json::json!({"kind": "memory"}));
     assert_eq!((&told["session_strategy"], &told["access_token_ttl"]), (&"hybrid".into(), &300.into()));
+}
+
+/// The user that the manual makes for a service that joins, made at this Redis; and the URL by which it comes.
+fn user_of_the_manual(redis: &PrivateRedis) -> String {
+    let manual = include_str!("../../../docs/operations.md");
+    let line = manual.lines().find(|line| line.starts_with("ACL SETUSER wish-service")).unwrap();
+    assert_eq!(redis.ask(&line.replace("PASSWORD", "pass-1")).unwrap(), "+OK", "{line}");
+    redis.url().replace("redis://", "redis://wish-service:pass-1@")
+}
+
+/// What Redis answers that user.
+fn answers(redis: &PrivateRedis, command: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, redis.port())).unwrap();
+    stream.write_all(format!("AUTH wish-service pass-1\r\n{command}\r\nQUIT\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.strip_prefix("+OK\r\n").unwrap_or_else(|| panic!("it may not sign in: {answer}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_works_with_the_redis_user_of_the_manual() {
+    let Some((redis, app)) = platform().await else { return };
+    let url = user_of_the_manual(&redis);
+    let service = joined(&app, &[("REDIS_URL", &url)]).await;
+    assert_eq!(service.missing(), [""; 0]);
+    let person = app.somebody().await;
+    let demand = Demand { audience: Audience::Own, scope: None, binding: Binding::CheckedElsewhere };
+    let principal = service.verify(&person.access, &demand).await.unwrap().try_into().unwrap();
+    let session = service.confirm(&principal).await.unwrap();
+    assert_eq!(session.user, person.id, "a sensitive request looks its session up");
+    assert!(!service.has_ended(session.id).await.unwrap());
+    app.call(Method::POST, "/auth/logout", &person.access).await;
+    is_refused(&service, &person.access).await;
+    assert!(service.has_ended(session.id).await.unwrap());
+    let wrong = joined(&app, &[("REDIS_URL", &format!("{url}/1"))]).await;
+    lets_nobody_in(&app, &wrong, &["REDIS_URL leads here to a Redis"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_redis_user_of_the_manual_writes_nothing_and_reads_no_secret() {
+    let Some((redis, app)) = platform().await else { return };
+    user_of_the_manual(&redis);
+    let person = app.somebody().await;
+    let kept =
+        redis.ask_for_text(&format!("EVAL \"return redis.call('KEYS', '*s:{}')[1]\" 0", person.session)).unwrap();
+    for refused in [
+        format!("DEL {kept}"),
+        format!("HSET {kept} r admin"),
+        format!("HGET {kept} r"),
+        "XADD roam:{00}:rev * s x".to_owned(),
+        "SET roam:{00}:mark 5".to_owned(),
+        "HSET roam:platform id x".to_owned(),
+        "GET roam:v:{code:x}".to_owned(),
+        "GET roam:n:{login:x}".to_owned(),
+        "ZRANGE roam:{00}:on 0 -1".to_owned(),
+        "HGETALL of-another-application".to_owned(),
+        "EVAL \"return 1\" 0".to_owned(),
+        "EVALSHA 0000000000000000000000000000000000000000 0".to_owned(),
+        "KEYS *".to_owned(),
+        "SCAN 0".to_owned(),
+        "MONITOR".to_owned(),
+        "CONFIG GET *".to_owned(),
+        "ACL LIST".to_owned(),
+        "FLUSHALL".to_owned(),
+        "PUBLISH x y".to_owned(),
+        "SUBSCRIBE x".to_owned(),
+    ] {
+        let answer = answers(&redis, &refused);
+        assert!(answer.starts_with("-NOPERM"), "{refused}: {answer}");
+    }
+    let session = answers(&redis, &format!("HGETALL {kept}"));
+    assert!(session.contains(&person.id.to_string()), "it reads the session: {session}");
+    // What proves a refresh token is its last part, which no store has.
+    let proof = person.refresh.rsplit('.').next().unwrap();
+    assert!(proof.len() > 20 && !session.contains(proof), "{session}");
+    assert_eq!(app.refresh(&person.refresh).await.status, 200, "nothing was changed");
 }
