@@ -7,6 +7,7 @@ mod elsewhere;
 mod gone;
 mod intent;
 mod look;
+mod lost;
 mod own;
 mod repeated;
 mod republishing;
@@ -19,7 +20,7 @@ use actix_web::http::StatusCode;
 use shared::authentication::strategy::Place;
 use shared::database::Transaction;
 use shared::problem::Problem;
-use shared::session::{Attributes, EndReason, Session, SessionId, UserId};
+use shared::session::{Attributes, EndReason, Session, SessionId, StoreUnavailable, UserId};
 
 pub use self::elsewhere::{follow_others, is_followed};
 pub use self::gone::{LOOK_EVERY, notice_gone, suspect_all};
@@ -158,10 +159,12 @@ pub async fn finish(service: &AuthService, unfinished: &mut Unfinished) -> Resul
     let found = users::with_sessions_to_end(&service.database, BATCH).await?;
     let before = std::mem::replace(unfinished, found.iter().map(|user| (user.id, user.version)).collect());
     for user in found.into_iter().filter(|user| before.contains(&(user.id, user.version))) {
-        for session in service.sessions.list(user.id).await? {
-            if !is_current(&user, &session) {
-                end(service, session.id, EndReason::AccountChanged, &By::SERVICE).await?;
-            }
+        let begun = lost::begun(service, user.id).await?;
+        let listed = service.sessions.list(user.id).await?;
+        let lost = begun.into_iter().filter(|id| listed.iter().all(|session| session.id != *id));
+        let outdated = listed.iter().filter(|session| !is_current(&user, session)).map(|session| session.id);
+        for id in outdated.chain(lost) {
+            end_of(service, id, Some(user.id), EndReason::AccountChanged, &By::SERVICE).await?;
         }
         if service.strategy.place() == Place::Client {
             epoch::revoke_before(service, user.id, user.version).await?;
@@ -192,7 +195,7 @@ pub async fn end_of(
 ) -> Result<Option<Session>, Problem> {
     let intent = intend(service, &[id], user, reason, by).await;
     // An answer that is lost leaves the intent, which is carried out later.
-    let ended = service.sessions.end(id, reason).await?;
+    let ended = service.sessions.end(id, reason).await.map_err(|error| not_yet(error, intent.is_ok()))?;
     let is_kept = service.sessions.keeps_sessions();
     if ended.is_none() && has_sessions_elsewhere(service) {
         // The node that has it hears of the intent, and settles it.
@@ -211,6 +214,17 @@ pub async fn end_of(
         return Err(error.into());
     }
     Ok(ended)
+}
+
+/// The store does not answer: whether the end is carried out all the same.
+fn not_yet(error: StoreUnavailable, is_written_down: bool) -> Problem {
+    if !is_written_down {
+        return error.into();
+    }
+    tracing::warn!(%error, "the end of a session waits for the session store");
+    let detail = "the session store does not answer; the end is written down, and is carried out as soon as it does: to try \
+                  again is safe";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(Duration::from_secs(1))
 }
 
 /// Ends all sessions of a user except one, at every node, and answers how many there were in this store.
@@ -239,18 +253,28 @@ async fn end_here(
     reason: EndReason,
     by: &By,
 ) -> Result<usize, Problem> {
+    let begun = lost::begun(service, user).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, %user, "sessions that the store has lost are not ended: their access tokens live until they expire");
+        Vec::new()
+    });
     let mut known: Vec<SessionId> = service.sessions.list(user).await?.into_iter().map(|session| session.id).collect();
+    let lost: Vec<SessionId> = begun.into_iter().filter(|id| !known.contains(id) && Some(*id) != except).collect();
     known.retain(|id| Some(*id) != except);
-    if known.is_empty() && reason == EndReason::EndedByUser {
+    if known.is_empty() && lost.is_empty() && reason == EndReason::EndedByUser {
         return Ok(0);
     }
     if let Err(error) = intend(service, &known, Some(user), reason, by).await {
         tracing::warn!(%error, %user, "sessions are ended before it is written down");
     }
     let ended = service.sessions.end_all(user, except, reason).await?;
+    for id in &lost {
+        service.sessions.end(*id, reason).await?;
+    }
     let count = ended.len();
     known.extend(ended);
     settle(service, &known, Word::of_all(user, reason, by)).await;
+    // The entry above stands for them: how many of them had expired nobody knows.
+    settle(service, &lost, Word::none(reason)).await;
     Ok(count)
 }
 

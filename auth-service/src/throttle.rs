@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use shared::key_value::{Key, KeyValueStore};
 use shared::problem::Problem;
+use shared::ration::Ration;
 use shared::request::{NETWORKS_OF_A_SITE, Network};
 use shared::session::{SessionId, StoreUnavailable, UserId};
 
@@ -38,6 +39,15 @@ pub struct Throttled {
 
 impl From<Throttled> for Problem {
     fn from(throttled: Throttled) -> Self {
+        static LINES: Ration = Ration::new();
+        LINES.tell("a request is refused for too many attempts", |left_out| {
+            let seconds = throttled.retry_after.as_secs();
+            tracing::info!(
+                seconds,
+                left_out,
+                "too many attempts (the limits are in docs/operations.md): a request is refused"
+            );
+        });
         let detail = "too many attempts; those who are signed in stay so, others try again later";
         Self::too_many_requests("too_many_attempts", detail, throttled.retry_after)
     }

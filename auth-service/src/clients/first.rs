@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
+use shared::clock::Timestamp;
 use shared::config::Setting;
 
 use super::secret::{FORMER_SECRET_LIFE, SHORTEST_CHOSEN, SecretHash};
@@ -75,12 +76,13 @@ impl Setting for FirstClients {
 
 /// Adds the clients that are missing, and gives the others the metadata and secrets of `first`. Of several replicas that
 /// start at once, one does it. Clients that are not among them stay. A secret that is replaced is good for another day: the
-/// client's replicas have it still.
+/// client's replicas have it still. One that was replaced before does not come back.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn align(service: &AuthService, first: &[FirstClient]) -> anyhow::Result<()> {
-    for FirstClient { id, metadata, secret, first_party } in first {
+    for given in first {
+        let FirstClient { id, metadata, secret, first_party } = given;
         let now = service.clock.now();
         let client = Client {
             id: id.clone(),
@@ -97,13 +99,43 @@ pub async fn align(service: &AuthService, first: &[FirstClient]) -> anyhow::Resu
         let mut transaction = service.database.begin().await?;
         let act = if storage::insert(&mut transaction, &client).await? {
             Act::CreateClient
-        } else if storage::align(&mut transaction, &client, now + FORMER_SECRET_LIFE).await? {
-            Act::ChangeClient
         } else {
-            continue;
+            let Some(held) = storage::hold(&mut transaction, id).await? else { continue };
+            let aligned = aligned(client, &held, now);
+            if aligned == held {
+                continue;
+            }
+            storage::update(&mut transaction, &aligned).await?;
+            Act::ChangeClient
         };
         audit::write_in(&mut transaction, now, &Entry::done(act, &By::SERVICE).detail(id)).await?;
         transaction.commit().await?;
     }
     Ok(())
+}
+
+/// What becomes of a client that is there. One that is disabled stays so.
+fn aligned(given: Client, held: &Client, now: Timestamp) -> Client {
+    let is_replaced = held.former_secret.is_of(given.secret_hash.as_ref());
+    if is_replaced && held.former_secret.at(now).is_none() {
+        tracing::warn!(
+            client = given.id,
+            "the settings (FIRST_CLIENTS, SHOP_CLIENT_SECRET or ORDERS_CLIENT_SECRET) have a secret of this client that was \
+             replaced: it stays refused; set the one that `client rotate-secret` printed"
+        );
+    }
+    let (secret_hash, former_secret) = if is_replaced || given.secret_hash == held.secret_hash {
+        (held.secret_hash.clone(), held.former_secret.clone())
+    } else {
+        let former = held.secret_hash.clone().filter(|_| given.secret_hash.is_some());
+        (given.secret_hash.clone(), FormerSecret::kept(former, FORMER_SECRET_LIFE, now))
+    };
+    Client {
+        secret_hash,
+        former_secret,
+        epoch: held.epoch,
+        created_at: held.created_at,
+        disabled_at: held.disabled_at,
+        ..given
+    }
 }

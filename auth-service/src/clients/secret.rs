@@ -53,12 +53,15 @@ pub struct FormerSecret {
 }
 
 impl FormerSecret {
-    /// `hash` is good for another `keep`. None at all where that is no time.
+    /// `hash` is good for another `keep`. It is kept after that: see [`FormerSecret::is_of`].
     pub fn kept(hash: Option<SecretHash>, keep: Duration, now: Timestamp) -> Self {
-        match hash.filter(|_| !keep.is_zero()) {
-            Some(hash) => Self { hash: Some(hash), until: Some(now + keep) },
-            None => Self::default(),
-        }
+        let until = hash.as_ref().map(|_| now + keep);
+        Self { hash, until }
+    }
+
+    /// Whether this is the secret that was replaced: a setting that still has it does not bring it back.
+    pub fn is_of(&self, hash: Option<&SecretHash>) -> bool {
+        hash.is_some() && self.hash.as_ref() == hash
     }
 
     /// The hash, while it is good.
@@ -107,8 +110,10 @@ mod tests {
         let former = FormerSecret::kept(Some(hash.clone()), Duration::from_secs(10), now);
         assert_eq!(former.at(Timestamp::from_seconds(109)), Some(&hash));
         assert_eq!(former.at(Timestamp::from_seconds(110)), None);
-        assert_eq!(FormerSecret::kept(Some(hash), Duration::ZERO, now), FormerSecret::default());
-        assert_eq!(FormerSecret::kept(None, Duration::from_secs(10), now), FormerSecret::default());
+        let at_once = FormerSecret::kept(Some(hash.clone()), Duration::ZERO, now);
+        assert!(at_once.at(now).is_none() && at_once.is_of(Some(&hash)));
+        let none = FormerSecret::kept(None, Duration::from_secs(10), now);
+        assert!(none == FormerSecret::default() && !none.is_of(None));
     }
 
     #[test]

@@ -293,6 +293,33 @@ pub async fn forget_refused(database: &Database, before: Timestamp, limit: i64) 
     })
 }
 
+/// The sessions that a user began since `since` and whose end has no entry, at most `limit` of them.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn begun_and_not_ended(
+    database: &Database,
+    user: UserId,
+    since: Timestamp,
+    limit: i64,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    let texts: Vec<(String,)> = on_database!(database, |pool| {
+        sqlx::query_as(
+            "SELECT session FROM audit
+              WHERE subject = $1 AND at >= $2 AND act = 'log_in' AND outcome = 'done' AND session IS NOT NULL
+             EXCEPT
+             SELECT session FROM audit WHERE subject = $1 AND at >= $2 AND act = 'end_session' AND session IS NOT NULL
+             LIMIT $3",
+        )
+        .bind(user)
+        .bind(since)
+        .bind(limit)
+        .fetch_all(pool)
+        .await
+    })?;
+    Ok(texts.into_iter().filter_map(|(text,)| text.parse().ok()).collect())
+}
+
 /// The columns by name, never `*`: PostgreSQL refuses a prepared `*` once a newer release has added a column.
 macro_rules! select {
     ($rest:literal) => {

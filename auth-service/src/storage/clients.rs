@@ -124,36 +124,6 @@ pub async fn update(transaction: &mut Transaction, client: &Client) -> Result<bo
     })
 }
 
-/// Gives a client that is there the metadata, the secret and the standing of `client`; `false` when it has them already
-/// or there is none. One that is disabled stays so. A secret that is replaced is good until `former_until`.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn align(
-    transaction: &mut Transaction,
-    client: &Client,
-    former_until: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    in_transaction!(transaction, |connection| {
-        sqlx::query(
-            "UPDATE clients SET metadata = $2, secret_hash = $3, first_party = $4, approved = TRUE,
-             registration_token_hash = NULL,
-             former_secret_until = CASE WHEN secret_hash IS DISTINCT FROM $3 THEN $5 ELSE former_secret_until END,
-             former_secret_hash = CASE WHEN secret_hash IS DISTINCT FROM $3 THEN secret_hash ELSE former_secret_hash END
-             WHERE id = $1 AND (metadata <> $2 OR secret_hash IS DISTINCT FROM $3 OR first_party <> $4 OR NOT approved
-                                OR registration_token_hash IS NOT NULL)",
-        )
-        .bind(&client.id)
-        .bind(text(&client.metadata)?)
-        .bind(&client.secret_hash)
-        .bind(client.first_party)
-        .bind(former_until)
-        .execute(connection)
-        .await
-        .map(|done| done.rows_affected() == 1)
-    })
-}
-
 /// Removes a client; `false` when there is none.
 ///
 /// # Errors

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use auth_service::AuthService;
+use auth_service::clients::registry;
 use auth_service::clients::secret::{is_one_of, make_up};
 use auth_service::clients::{self, Client, FirstClient, FormerSecret, Metadata, Registrar, SecretHash};
 use auth_service::storage::MIGRATIONS;
-use auth_service::storage::audit;
+use auth_service::storage::audit::{self, By};
 use auth_service::storage::clients as storage;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
@@ -49,6 +50,7 @@ on_both_databases! {
 
 on_both! {
     first_clients_are_brought_up_to_date_at_a_start,
+    a_start_does_not_bring_a_stolen_secret_back,
     a_disabled_client_is_not_found,
 }
 
@@ -240,11 +242,32 @@ async fn first_clients_are_brought_up_to_date_at_a_start(app: App) {
     assert!(is_one_of(replicas, one.expose_secret()), "the client's replicas still have the one before");
     assert!(!is_one_of(changed.secret_hashes(app.clock.now() + Duration::from_secs(25 * 3600)), one.expose_secret()));
     assert_eq!(start_with(&app, vec![]).await, changed, "what is not among them stays");
+    let replica = start_with(&app, vec![shop("The Shop", one.expose_secret())]).await;
+    assert_eq!(replica, changed, "a replica that has the former secret does not bring it back");
     assert_eq!(audit_of_shop(&app).await, ["change_client", "create_client"]);
 
     let together = all((0..4).map(|_| start_with(&app, vec![shop("Together", one.expose_secret())]))).await;
     assert!(together.iter().all(|client| *client == together[0]));
     assert_eq!(audit_of_shop(&app).await.len(), 3, "one of several replicas does it");
+}
+
+async fn a_start_does_not_bring_a_stolen_secret_back(app: App) {
+    let stolen = make_up().0;
+    let given = |secret: &str| {
+        first(
+            json!({"client_id": "shop", "client_secret": secret, "redirect_uris": ["http://localhost:8082/callback"]}),
+        )
+    };
+    start_with(&app, vec![given(stolen.expose_secret())]).await;
+    let rotated = registry::rotate_secret(&app.service, "shop", Duration::ZERO, &By::COMMAND_LINE).await.unwrap();
+    let new = rotated.secret.unwrap();
+    let now = app.clock.now();
+    let again = start_with(&app, vec![given(stolen.expose_secret())]).await;
+    assert!(!is_one_of(again.secret_hashes(now), stolen.expose_secret()), "the settings have it still");
+    assert!(is_one_of(again.secret_hashes(now), new.expose_secret()));
+    let mended = start_with(&app, vec![given(new.expose_secret())]).await;
+    assert!(is_one_of(mended.secret_hashes(now), new.expose_secret()));
+    assert!(!is_one_of(mended.secret_hashes(now), stolen.expose_secret()));
 }
 
 async fn a_disabled_client_is_not_found(app: App) {

@@ -279,6 +279,29 @@ async fn hv3_what_was_ended_stays_so_at_all_nodes_and_when_redis_is_emptied_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hv3_an_end_of_all_of_an_account_ends_the_sessions_that_redis_has_lost() {
+    let Some(place) = Place::on_servers().await else { return };
+    let redis = place.redis_url.clone().unwrap();
+    let app = Way::Hybrid.node(place.again(), &CookieKeys::random()).await;
+    let mut held = Vec::new();
+    for end in [End::LogoutEverywhere, End::Password, End::Roles, End::Lock] {
+        let one = Held::new(&app).await;
+        let other = Held::at(&app, &one.email, PASSWORD).await;
+        held.push((end, one, other));
+    }
+    let bystander = Held::new(&app).await;
+    empty(&redis).await;
+    for (end, one, other) in &held {
+        assert!(one.is_taken(&app).await && other.is_taken(&app).await, "its tokens are checked in memory");
+        carry_out(*end, &app, one).await;
+        for lost in [one, other] {
+            lost.is_over(&app, &format!("{end:?} of a lost session")).await;
+        }
+    }
+    assert!(bystander.is_taken(&app).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hv3_a_token_and_a_grant_that_were_taken_back_stay_so_when_redis_is_emptied() {
     let Some(place) = Place::on_servers().await else { return };
     let redis = place.redis_url.clone().unwrap();

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, de};
 use shared::authentication::ConfirmedPrincipal;
 use shared::problem::Problem;
+use shared::ration::Ration;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -40,6 +41,15 @@ impl FromRequest for Administrator {
                 service.ok_or_else(|| Problem::internal("web::Data<AuthService> is not in this App's data"))?;
             let origin = Origin::of(&request, service);
             if !is_allowed(&origin, service) {
+                static LINES: Ration = Ration::new();
+                LINES.tell("an administrator's request is refused", |left_out| {
+                    let address = origin.address;
+                    tracing::warn!(
+                        ?address,
+                        left_out,
+                        "an administrator's request is refused: its address is not in ADMIN_ALLOWED_NETWORKS"
+                    );
+                });
                 return Err(Problem::forbidden("network_not_allowed", "administrators act from other networks"));
             }
             let caller = ConfirmedPrincipal::extract(&request).await?;
