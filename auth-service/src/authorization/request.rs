@@ -47,7 +47,26 @@ const RESOURCE_PREFIX: &str = "urn:roam:";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResponseMode {
     Query,
+    /// For refusals alone: no code goes there.
+    Fragment,
     FormPost,
+}
+
+impl ResponseMode {
+    /// Where the client looks for the answer, a refusal too: by `response_mode`, or else where its `response_type` has it
+    /// (OAuth 2.0 Multiple Response Type Encoding Practices, section 2.1).
+    fn of(form: &Form) -> Self {
+        let of_type = || {
+            let types = form.get("response_type").unwrap_or_default();
+            if types.split(' ').any(|word| matches!(word, "token" | "id_token")) { Self::Fragment } else { Self::Query }
+        };
+        match form.get("response_mode") {
+            Some("query") => Self::Query,
+            Some("fragment") => Self::Fragment,
+            Some("form_post") => Self::FormPost,
+            _ => of_type(),
+        }
+    }
 }
 
 /// Where the answer to a request goes, whatever it is.
@@ -127,14 +146,13 @@ fn invalid(description: impl Into<String>) -> Refusal {
 pub fn return_address(form: &Form, client: &Client) -> Result<ReturnAddress, &'static str> {
     let given = form.get("redirect_uri").ok_or("the request does not say where to return to (redirect_uri)")?;
     let redirect_uri = client.redirect_uri(given).ok_or("the address to return to (redirect_uri) is not registered")?;
-    let mode =
-        if form.get("response_mode") == Some("form_post") { ResponseMode::FormPost } else { ResponseMode::Query };
     let state = form.get("state").map(str::to_owned);
     // A client that did not get its state back could not tell which of its requests was refused.
     if state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
         return Err("the state is too long: it has at most 4,096 bytes");
     }
-    Ok(ReturnAddress { client_id: client.id.clone(), redirect_uri: redirect_uri.as_str().to_owned(), mode, state })
+    let (client_id, redirect_uri) = (client.id.clone(), redirect_uri.as_str().to_owned());
+    Ok(ReturnAddress { client_id, redirect_uri, mode: ResponseMode::of(form), state })
 }
 
 /// What the rest of a request says. `hinted` is the user of an `id_token_hint` that was verified.

@@ -236,6 +236,14 @@ impl Answer {
         found.map(|(_, value)| value.into_owned()).unwrap_or_default()
     }
 
+    /// The same, in the query or in the fragment.
+    pub(crate) fn told(&self, name: &str) -> String {
+        let location = self.location();
+        let text = location.query().or(location.fragment()).unwrap_or_default();
+        let found = url::form_urlencoded::parse(text.as_bytes()).find(|(known, _)| known == name);
+        found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+
     pub(crate) fn error(&self) -> &str {
         self.body["error"].as_str().unwrap_or_default()
     }

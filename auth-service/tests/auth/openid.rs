@@ -26,6 +26,7 @@ on_both!(
         config.api_scopes = shared::config::Setting::parse("invoices=https://api.example/invoices").unwrap();
     },
     a_request_without_a_person_is_told_what_is_missing,
+    a_client_that_reads_the_fragment_finds_its_refusal_there,
     a_sign_in_waits_in_the_browser_that_began_it,
     a_pushed_request_is_good_until_it_is_answered_for_its_client_alone,
     a_pushed_request_that_was_opened_twice_is_answered_once,
@@ -342,8 +343,8 @@ async fn a_request_without_a_person_is_told_what_is_missing(app: App) {
     for (changes, error) in [
         ([("prompt", "none login"), ("nonce", "n")], "invalid_request"),
         ([("prompt", "dance"), ("nonce", "n")], "invalid_request"),
-        ([("response_type", "token"), ("nonce", "n")], "unsupported_response_type"),
-        ([("response_type", "code id_token"), ("nonce", "n")], "unsupported_response_type"),
+        ([("response_type", "none"), ("nonce", "n")], "unsupported_response_type"),
+        ([("response_type", "token"), ("response_mode", "query")], "unsupported_response_type"),
         ([("response_type", ""), ("nonce", "n")], "invalid_request"),
         ([("code_challenge_method", "plain"), ("nonce", "n")], "invalid_request"),
         ([("code_challenge_method", "s256"), ("nonce", "n")], "invalid_request"),
@@ -353,13 +354,35 @@ async fn a_request_without_a_person_is_told_what_is_missing(app: App) {
         ([("request_uri", "http://169.254.169.254/"), ("nonce", "n")], "request_uri_not_supported"),
         ([("max_age", "-1"), ("nonce", "n")], "invalid_request"),
         ([("scope", ""), ("nonce", "n")], "invalid_scope"),
-        ([("response_mode", "fragment"), ("nonce", "n")], "invalid_request"),
+        ([("response_mode", "web_message"), ("nonce", "n")], "invalid_request"),
         ([("id_token_hint", "a.b.c"), ("nonce", "n")], "invalid_request"),
         ([("claims", "{"), ("nonce", "n")], "invalid_request"),
     ] {
         let back = client.begin(&changes).go(&app, &mut signed_in).await;
         assert_eq!(back.query("error"), error, "{changes:?}");
         assert_eq!((back.query("state").as_str(), back.query("iss")), ("a state", app.service.issuer.clone()));
+    }
+}
+
+/// OAuth 2.0 Multiple Response Type Encoding Practices, section 2.1.
+async fn a_client_that_reads_the_fragment_finds_its_refusal_there(app: App) {
+    let (mut browser, _) = signed_in(&app).await;
+    let client = Application::first_party(&app).await;
+    for (changes, error) in [
+        (vec![("response_mode", "fragment")], "invalid_request"),
+        (vec![("response_mode", "fragment"), ("scope", "")], "invalid_request"),
+        (vec![("response_mode", "fragment"), ("prompt", "none login")], "invalid_request"),
+        (vec![("response_mode", "fragment"), ("response_type", "token")], "unsupported_response_type"),
+        (vec![("response_type", "token")], "unsupported_response_type"),
+        (vec![("response_type", "id_token token")], "unsupported_response_type"),
+        (vec![("response_type", "code id_token")], "unsupported_response_type"),
+    ] {
+        let back = client.begin(&changes).go(&app, &mut browser).await;
+        let location = back.location();
+        assert!(location.query().is_none() && location.fragment().is_some(), "{changes:?}: {location}");
+        let told = ["error", "state", "iss", "code"].map(|name| back.told(name));
+        assert_eq!(told, [error, "a state", &app.service.issuer, ""], "{changes:?}");
+        assert!(!back.told("error_description").is_empty(), "{location}");
     }
 }
 

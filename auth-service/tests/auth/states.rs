@@ -29,7 +29,7 @@ async fn every_error_that_goes_back_to_a_client_has_its_state(app: App) {
     let client = Application::register(&app, json!({"first_party": false})).await;
     for (changes, error) in [
         (("response_type", ""), "invalid_request"),
-        (("response_type", "token"), "unsupported_response_type"),
+        (("response_type", "none"), "unsupported_response_type"),
         (("response_mode", "web_message"), "invalid_request"),
         (("code_challenge_method", "plain"), "invalid_request"),
         (("scope", "nothing"), "invalid_scope"),

@@ -1,5 +1,6 @@
 //! The answer to a client, by way of the browser: in the query (RFC 6749, section 4.1.2) or in a form that the browser
-//! posts (OAuth 2.0 Form Post Response Mode). It always names the issuer (RFC 9207).
+//! posts (OAuth 2.0 Form Post Response Mode); a refusal of a client that reads the fragment, there. It always names the issuer
+//! (RFC 9207).
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse};
@@ -49,9 +50,9 @@ pub(super) fn refuse_unasked(
         "a refusal to a client that is not approved is shown first"
     );
     let parameters = complete(service, to, refused(refusal));
-    match to.mode {
-        ResponseMode::Query => leave(http, client, ui_locales, &with_query(&to.redirect_uri, &parameters), None),
-        ResponseMode::FormPost => leave(http, client, ui_locales, &to.redirect_uri, Some(&parameters)),
+    match address(to, &parameters) {
+        Some(address) => leave(http, client, ui_locales, &address, None),
+        None => leave(http, client, ui_locales, &to.redirect_uri, Some(&parameters)),
     }
 }
 
@@ -82,21 +83,38 @@ fn answer<'a>(
     parameters: Vec<(&'a str, &'a str)>,
 ) -> Result<HttpResponse, Problem> {
     let parameters = complete(service, to, parameters);
-    match to.mode {
-        ResponseMode::Query => Ok(redirect(&with_query(&to.redirect_uri, &parameters))),
-        ResponseMode::FormPost => super::super::pages::form_post(http, &to.redirect_uri, &parameters),
+    match address(to, &parameters) {
+        Some(address) => Ok(redirect(&address)),
+        None => super::super::pages::form_post(http, &to.redirect_uri, &parameters),
     }
+}
+
+/// The address that holds the answer; none where a form takes it.
+fn address(to: &ReturnAddress, parameters: &[(&str, &str)]) -> Option<String> {
+    match to.mode {
+        ResponseMode::Query => Some(with_query(&to.redirect_uri, parameters)),
+        ResponseMode::Fragment => Some(with_fragment(&to.redirect_uri, parameters)),
+        ResponseMode::FormPost => None,
+    }
+}
+
+fn encoded(parameters: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
 
 /// What the redirect URI's query has already stays as it is (RFC 6749, section 3.1.2).
 pub(in super::super) fn with_query(redirect_uri: &str, parameters: &[(&str, &str)]) -> String {
-    let encoded = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     let separator = match Url::parse(redirect_uri).ok().and_then(|url| url.query().map(str::is_empty)) {
         None => "?",
         Some(true) => "",
         Some(false) => "&",
     };
-    format!("{redirect_uri}{separator}{encoded}")
+    format!("{redirect_uri}{separator}{}", encoded(parameters))
+}
+
+/// A registered redirect URI has no fragment of its own (RFC 6749, section 3.1.2).
+fn with_fragment(redirect_uri: &str, parameters: &[(&str, &str)]) -> String {
+    format!("{redirect_uri}#{}", encoded(parameters))
 }
 
 /// 303: a browser that posted something must not post it again elsewhere (RFC 9700, section 4.12).
@@ -120,5 +138,7 @@ mod tests {
         assert_eq!(added("https://app.example/cb?"), format!("https://app.example/cb?{encoded}"));
         assert_eq!(added("https://app.example/cb?a=b%20c"), format!("https://app.example/cb?a=b%20c&{encoded}"));
         assert_eq!(added("com.example.app:/cb"), format!("com.example.app:/cb?{encoded}"));
+        let behind = with_fragment("https://app.example/cb?a=b", &[("state", "a b&c\r\n<é>")]);
+        assert_eq!(behind, format!("https://app.example/cb?a=b#{encoded}"));
     }
 }
