@@ -114,6 +114,8 @@ pub struct Hint {
     pub session: Option<SessionId>,
     /// The client that it was written for.
     pub client_id: String,
+    /// What it says of the user's address: whoever brings it knows that.
+    pub email: Option<String>,
 }
 
 /// Reads an `id_token_hint`: an ID token of this issuer's under a good signature. It may have expired.
@@ -127,5 +129,6 @@ pub fn read_hint(service: &AuthService, text: &str) -> Option<Hint> {
         user: word("sub")?.parse().ok()?,
         session: word("sid").and_then(|text| text.parse().ok()),
         client_id: word("aud")?.to_owned(),
+        email: word("email").map(str::to_owned),
     })
 }

@@ -157,7 +157,7 @@ mod tests {
 
     fn hint() -> Hint {
         let user = UserId::random();
-        Hint { user, session: Some(SessionId::random_for(user)), client_id: "shop".to_owned() }
+        Hint { user, session: Some(SessionId::random_for(user)), client_id: "shop".to_owned(), email: None }
     }
 
     #[test]

@@ -108,6 +108,30 @@ async function pages() {
   await ada.look(page, 'form-post');
   completed('back at the client, by its form');
 
+  const eve = await shopper(given.language);
+  const elsewhere = await eve.tab();
+  await elsewhere.goto(`${given.account}/register`);
+  await elsewhere.getByLabel(words.email, { exact: true }).fill(`eve-${given.language}@example.com`);
+  await elsewhere.getByLabel(words.password, { exact: true }).fill('a sentence that only Eve knows');
+  await eve.button(elsewhere, words.createAccount).click();
+  await eve.isAt(elsewhere, given.account, /^\/account$/);
+  const about = new URL(ask);
+  about.searchParams.set('id_token_hint', await idToken(answer.get('code')));
+  await elsewhere.goto(`${about}`);
+  await elsewhere.getByText(given.email).waitFor();
+  await eve.look(elsewhere, 'switch-account');
+  await eve.link(elsewhere, words.useThatAccount).click();
+  await eve.isAt(elsewhere, given.account, /^\/sign-in$/);
+  assert.equal(await elsewhere.getByLabel(words.email, { exact: true }).inputValue(), given.email);
+  await eve.look(elsewhere, 'sign-in-instead');
+  await eve.link(elsewhere, words.stayWithAccount).click();
+  await elsewhere.route((url) => url.href.startsWith(given.redirect_uri), (route) => route.fulfill({ status: 204 }));
+  const declined = elsewhere.waitForRequest((asked_) => asked_.url().startsWith(given.redirect_uri));
+  await eve.button(elsewhere, words.stayWithThisOne).click();
+  const told = new URL((await declined).url()).searchParams;
+  assert.deepEqual([told.get('error'), told.get('state')], ['login_required', asked.state]);
+  completed('another account');
+
   const asking = { client_id: given.client_id, scope: asked.scope };
   const device = await fetch(`${given.account}/oauth2/device_authorization`, {
     method: 'POST',
@@ -126,19 +150,18 @@ async function pages() {
   await page.getByRole('status').waitFor();
   completed('a device');
 
-  const eve = await shopper(given.language);
-  const guessing = await eve.tab();
+  const guessing = await (await shopper(given.language)).tab();
   await guessing.goto(`${given.account}/sign-in`);
   let status;
   for (let attempt = 0; attempt < 30 && status !== 429; attempt += 1) {
     await guessing.getByLabel(words.email, { exact: true }).fill('eve@example.com');
     await guessing.getByLabel(words.password, { exact: true }).fill(`a wrong password ${attempt}`);
     const answered = guessing.waitForNavigation();
-    await eve.button(guessing, words.signIn).click();
+    await button(guessing, words.signIn).click();
     status = (await answered).status();
   }
   assert.equal(status, 429);
-  await eve.look(guessing, 'sign-in-too-often');
+  await ada.look(guessing, 'sign-in-too-often');
   completed('too many guesses');
 
   const other = { en: 'zh', zh: 'en' }[given.language];
@@ -148,6 +171,20 @@ async function pages() {
   await page.goto(`${given.account}/account`);
   await page.locator(`html[lang^="${other}"]`).waitFor();
   completed('the other language');
+
+  // An ID token for the code, whose verifier is that of RFC 7636, appendix B.
+  async function idToken(code) {
+    const grant = {
+      grant_type: 'authorization_code',
+      client_id: given.client_id,
+      redirect_uri: given.redirect_uri,
+      code,
+      code_verifier: 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk',
+    };
+    const answered = await fetch(`${given.account}/oauth2/token`, { method: 'POST', body: new URLSearchParams(grant) });
+    assert.equal(answered.status, 200);
+    return (await answered.json()).id_token;
+  }
 }
 
 await run({ pages });

@@ -26,6 +26,8 @@ pub struct Progress {
 pub enum Step {
     Register,
     SignIn,
+    /// Another account is signed in than the one that the request is about.
+    SwitchAccount,
     SelectAccount,
     Consent,
     Answer,
@@ -35,7 +37,7 @@ impl Step {
     /// What a client that wanted no step is told (OpenID Connect Core, section 3.1.2.6).
     pub const fn refusal(self) -> &'static str {
         match self {
-            Self::Register | Self::SignIn => "login_required",
+            Self::Register | Self::SignIn | Self::SwitchAccount => "login_required",
             Self::SelectAccount => "account_selection_required",
             Self::Consent => "consent_required",
             Self::Answer => "server_error",
@@ -62,7 +64,11 @@ pub fn next(
     let Some(signed_in) = signed_in else {
         return if request.prompt.create { Step::Register } else { Step::SignIn };
     };
-    if !is_recent(request, progress, signed_in) || request.subject.is_some_and(|subject| subject != signed_in.user) {
+    // First: a proof of the account that is signed in would change nothing.
+    if request.is_about_another_than(signed_in.user) {
+        return Step::SwitchAccount;
+    }
+    if !is_recent(request, progress, signed_in) {
         return Step::SignIn;
     }
     let signed_in_since = signed_in.auth_time >= progress.started_at;
@@ -117,6 +123,7 @@ mod tests {
             max_age: None,
             login_hint: None,
             subject: None,
+            subject_email: None,
             ui_locales: None,
             acr_values: Vec::new(),
             claims: Default::default(),
@@ -162,10 +169,26 @@ mod tests {
     }
 
     #[test]
-    fn another_user_than_the_one_it_is_about_signs_in() {
-        let about = |number| request(|it| it.subject = Some(UserId(uuid::Uuid::from_u128(number))));
-        assert_eq!(next(&about(7), progress(), signed_in(5), Before::Own), Step::Answer);
-        assert_eq!(next(&about(8), progress(), signed_in(5), Before::Own), Step::SignIn);
+    fn another_account_than_the_one_it_is_about_is_never_asked_for_its_password() {
+        let about = |number| {
+            request(|it| {
+                it.subject = Some(UserId(uuid::Uuid::from_u128(number)));
+                it.prompt.login = true;
+            })
+        };
+        for seconds in [0, 5] {
+            assert_eq!(next(&about(8), progress(), signed_in(seconds), Before::Own), Step::SwitchAccount);
+        }
+        assert_eq!(next(&about(7), progress(), signed_in(0), Before::Own), Step::Answer);
+        assert_eq!(next(&about(7), progress(), signed_in(5), Before::Own), Step::SignIn);
+        assert_eq!(next(&about(8), progress(), None, Before::Own), Step::SignIn);
+        assert_eq!(Step::SwitchAccount.refusal(), "login_required");
+    }
+
+    #[test]
+    fn a_login_hint_decides_nothing() {
+        let hinted = request(|it| it.login_hint = Some("other@example.com".to_owned()));
+        assert_eq!(next(&hinted, progress(), signed_in(5), Before::Own), Step::Answer);
     }
 
     #[test]

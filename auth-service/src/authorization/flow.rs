@@ -46,6 +46,9 @@ struct Waiting {
     selected: Option<UserId>,
     allowed: Option<Allowed>,
     refused: bool,
+    /// The person stays with another account than the one that the request is about.
+    #[serde(default)]
+    stays: bool,
 }
 
 /// That a person has allowed what a page showed.
@@ -99,8 +102,8 @@ impl Flow {
             cookies_named(http.headers(), cookie_name(service)).find(|secret| secret.len() == 43).map(str::to_owned);
         let secret = known.unwrap_or_else(random_text);
         let browser_hash = sha256(&secret);
-        let (selected, allowed, refused) = (None, None, false);
-        let waiting = Waiting { request, browser_hash, started_at, reference, selected, allowed, refused };
+        let (selected, allowed, refused, stays) = (None, None, false, false);
+        let waiting = Waiting { request, browser_hash, started_at, reference, selected, allowed, refused, stays };
         let id = service.sealed_requests.seal(Kind::Authorization, &waiting, service.clock.now() + TTL)?;
         let cookie = Cookie::build(cookie_name(service), secret).path("/").http_only(true).same_site(SameSite::Lax);
         Ok((id, cookie.secure(service.cookie_secure).finish()))
@@ -177,12 +180,16 @@ impl Flow {
         if self.nothing_is_left {
             return Some(Refusal::new("invalid_scope", "the scope is not this client's any more"));
         }
+        if self.waiting.stays {
+            let description = "the user is signed in with another account, and stays with it";
+            return Some(Refusal::new("login_required", description));
+        }
         self.waiting.refused.then(|| Refusal::new("access_denied", "the user has refused"))
     }
 
     /// Whether the person has refused; else a refusal is the service's own.
     pub fn is_refused(&self) -> bool {
-        self.waiting.refused && !self.nothing_is_left
+        (self.waiting.refused || self.waiting.stays) && !self.nothing_is_left
     }
 
     /// What the client asks to be allowed, as far as it may have it now.
@@ -207,6 +214,15 @@ impl Flow {
     /// 429 when the user has left too much behind; 503 when the key-value store does not answer.
     pub async fn select_account(mut self, service: &AuthService, user: UserId) -> Result<(), Problem> {
         self.waiting.selected = Some(user);
+        self.keep(service, user).await
+    }
+
+    /// Notes that the person stays with this account, and does not sign in with the one that the request is about.
+    ///
+    /// # Errors
+    /// 429 when the user has left too much behind; 503 when the key-value store does not answer.
+    pub async fn stay(mut self, service: &AuthService, user: UserId) -> Result<(), Problem> {
+        self.waiting.stays = true;
         self.keep(service, user).await
     }
 

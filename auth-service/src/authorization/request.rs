@@ -8,6 +8,7 @@ use url::Url;
 use super::claims::RequestedClaims;
 use crate::clients::Client;
 use crate::form::Form;
+use crate::id_token::Hint;
 use crate::oauth_error::OAuthError;
 use crate::scopes::{ApiScopes, OPENID, Words};
 
@@ -103,6 +104,9 @@ pub struct AuthorizationRequest {
     pub login_hint: Option<String>,
     /// The one user that it is about.
     pub subject: Option<UserId>,
+    /// That user's address, where the client has shown that it knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_email: Option<String>,
     pub ui_locales: Option<String>,
     pub acr_values: Vec<String>,
     pub claims: RequestedClaims,
@@ -113,6 +117,11 @@ impl AuthorizationRequest {
     /// All that the person must have allowed: the words of scope, and those that cover single claims.
     pub fn asked(&self) -> Words {
         self.scope.with(&self.claims.words())
+    }
+
+    /// Whether it is about one user, and this is not the one (OpenID Connect Core, section 3.1.2.1, `id_token_hint`).
+    pub fn is_about_another_than(&self, user: UserId) -> bool {
+        self.subject.is_some_and(|subject| subject != user)
     }
 }
 
@@ -155,7 +164,7 @@ pub fn return_address(form: &Form, client: &Client) -> Result<ReturnAddress, &'s
     Ok(ReturnAddress { client_id, redirect_uri, mode: ResponseMode::of(form), state })
 }
 
-/// What the rest of a request says. `hinted` is the user of an `id_token_hint` that was verified.
+/// What the rest of a request says. `hint` is what an `id_token_hint` says that was verified.
 ///
 /// # Errors
 /// What the client is told.
@@ -165,7 +174,7 @@ pub fn read(
     to: ReturnAddress,
     scopes: &ApiScopes,
     issuer_audience: &str,
-    hinted: Option<UserId>,
+    hint: Option<Hint>,
 ) -> Result<AuthorizationRequest, Refusal> {
     refuse_request_objects(form)?;
     match form.get("response_type") {
@@ -185,7 +194,7 @@ pub fn read(
     let scope = read_scope(form, client, scopes)?;
     let audiences = read_audiences(form, &scope, scopes, issuer_audience)?;
     let claims = form.get("claims").map(RequestedClaims::parse).transpose().map_err(invalid)?.unwrap_or_default();
-    let subject = read_subject(&claims, hinted)?;
+    let subject = read_subject(&claims, hint.as_ref().map(|hint| hint.user))?;
     let max_age = form.get("max_age").map(|text| text.parse().map_err(|_| invalid("max_age is a number of seconds")));
     Ok(AuthorizationRequest {
         audiences,
@@ -195,6 +204,7 @@ pub fn read(
         max_age: max_age.transpose()?.or(client.metadata.default_max_age.map(u64::from)),
         login_hint: form.get("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
         subject,
+        subject_email: hint.and_then(|hint| hint.email),
         ui_locales: form.get("ui_locales").filter(|text| text.len() <= 100).map(str::to_owned),
         acr_values: form
             .get("acr_values")

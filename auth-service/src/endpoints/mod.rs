@@ -109,6 +109,7 @@ fn pages(config: &mut web::ServiceConfig) -> &mut web::ServiceConfig {
         .service(web::resource("/sign-in").get(sign_in::show).post(sign_in::submit))
         .service(web::resource("/register").get(register::show).post(register::submit))
         .service(web::resource("/select-account").get(select_account::show).post(select_account::submit))
+        .service(web::resource("/switch-account").get(switch_account::show).post(switch_account::submit))
         .service(web::resource("/consent").get(consent::show).post(consent::submit))
         .service(web::resource("/device").get(device::show).post(device::submit))
         .service(web::resource(logout::QUESTION).get(log_out::show).post(log_out::submit))

@@ -2,6 +2,7 @@
 //! Redis.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
+mod account_hints;
 mod accounts;
 mod admin;
 mod anonymous_flood;

@@ -46,6 +46,7 @@ async fn every_page_is_fit_to_be_seen_in_both_languages() {
             "an order that is cancelled",
             "on the way to a client",
             "back at the client, by its form",
+            "another account",
             "a device",
             "too many guesses",
             "the other language",

@@ -213,14 +213,11 @@ pub(super) fn read(
     client: &Client,
     to: ReturnAddress,
 ) -> Result<AuthorizationRequest, Refusal> {
-    let hinted = match form.get("id_token_hint") {
-        None => None,
-        Some(hint) => {
-            let refusal = || Refusal::new("invalid_request", "the id_token_hint is no ID token of this issuer's");
-            Some(id_token::read_hint(service, hint).ok_or_else(refusal)?.user)
-        }
-    };
-    let request = request::read(form, client, to, &service.api_scopes, service.own_audience(), hinted)?;
+    let hint = form.get("id_token_hint").map(|hint| {
+        let refusal = || Refusal::new("invalid_request", "the id_token_hint is no ID token of this issuer's");
+        id_token::read_hint(service, hint).ok_or_else(refusal)
+    });
+    let request = request::read(form, client, to, &service.api_scopes, service.own_audience(), hint.transpose()?)?;
     match request.claims.essential_acr() {
         Some(acr) if !acr.is_empty() && !acr.contains(&id_token::ACR) => {
             Err(Refusal::new("unmet_authentication_requirements", "no login here has that acr"))
@@ -264,6 +261,7 @@ fn to_page(step: Step, flow: &str) -> HttpResponseBuilder {
     let page = match step {
         Step::Register => "/register",
         Step::SignIn => "/sign-in",
+        Step::SwitchAccount => "/switch-account",
         Step::SelectAccount => "/select-account",
         Step::Consent => "/consent",
         Step::Answer => "/oauth2/authorize",

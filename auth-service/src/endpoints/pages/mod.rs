@@ -17,6 +17,7 @@ pub(super) mod select_account;
 pub(super) mod sessions;
 pub(super) mod sign_in;
 pub(super) mod sign_out;
+pub(super) mod switch_account;
 mod texts;
 mod way;
 

@@ -19,6 +19,7 @@ use crate::endpoints::origin::Origin;
 use crate::known_browser::KnownBrowser;
 use crate::password::Password;
 use crate::sign_in::Attempt;
+use crate::storage::users::User;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -28,15 +29,22 @@ struct SignInPage<'a> {
     way: &'a Way,
     /// The one who is signed in already must prove it again.
     again: bool,
+    /// Who is signed out when another account signs in.
+    leaving: Option<String>,
     alert: String,
     email: Field,
     password: Field,
 }
 
 impl<'a> SignInPage<'a> {
-    fn new(page: &'a Page, way: &'a Way, again: bool, email: &str) -> Self {
+    fn new(page: &'a Page, way: &'a Way, session: Option<&BrowserSession>, email: &str) -> Self {
+        let user = session.map(|session| &session.user);
+        let is_meant =
+            |user: &&User| way.email_hint().is_none_or(|hint| hint.parse().ok().as_ref() == Some(&user.email));
+        let again = user.filter(|user| !way.is_about_another_than(user.id)).is_some_and(|user| is_meant(&user));
+        let leaving = user.filter(|_| !again).map(|user| user.email.as_str().to_owned());
         let (alert, email, password) = (String::new(), Field::new(email), Field::default());
-        Self { page, t: AuthTexts(page.language), way, again, alert, email, password }
+        Self { page, t: AuthTexts(page.language), way, again, leaving, alert, email, password }
     }
 }
 
@@ -54,9 +62,9 @@ pub(in crate::endpoints) async fn show(
         return Ok(page.see_other(path.as_str()));
     }
     let page = way.page(page);
-    let known = session.as_ref().map(|session| session.user.email.as_str());
-    let email = way.email_hint().or(known).unwrap_or_default();
-    page.show(&SignInPage::new(&page, &way, session.is_some(), email))
+    let known = session.as_ref().map(|session| &session.user).filter(|user| !way.is_about_another_than(user.id));
+    let email = way.email_hint().or(known.map(|user| user.email.as_str())).unwrap_or_default();
+    page.show(&SignInPage::new(&page, &way, session.as_ref(), email))
 }
 
 /// Whether a page of one's own account would have it.
@@ -82,7 +90,7 @@ pub(in crate::endpoints) async fn submit(
     let way = Way::find(&service, &http, query).await?;
     let page = way.page(page);
     let current = browser_session::find(&service, &http).await?;
-    let mut again = SignInPage::new(&page, &way, current.is_some(), form.email.trim());
+    let mut again = SignInPage::new(&page, &way, current.as_ref(), form.email.trim());
     let Some((email, password)) = again.read(&form.password) else {
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
     };
@@ -119,7 +127,7 @@ pub(super) fn signed_in(page: &Page, way: &Way, cookies: [Cookie<'_>; 2]) -> Res
 impl SignInPage<'_> {
     /// The two fields, or what is wrong with them beside each. A password that is too long is only a wrong one.
     fn read(&mut self, password: &SecretString) -> Option<(Email, Password)> {
-        let email = self.email.value.parse().ok();
+        let email: Option<Email> = self.email.value.parse().ok();
         if email.is_none() {
             self.email.error = Some(self.t.invalid_email().to_owned());
         }
@@ -131,6 +139,13 @@ impl SignInPage<'_> {
         let read = Password::parse(password).ok();
         if read.is_none() {
             self.password.error = Some(self.t.password_too_long().to_owned());
+        }
+        // Another account could not go on, and would end the session of whoever is signed in.
+        if let (Some(expected), Some(client), Some(email)) = (self.way.expected(), self.way.client_name(), &email)
+            && expected != email.as_str()
+        {
+            self.email.error = Some(self.t.expected_account(client, expected));
+            return None;
         }
         email.zip(read)
     }

@@ -87,6 +87,29 @@ texts! {
         select_lead(client) { en: "to continue to {client}", zh: "继续前往 {client}" }
         another_account { en: "Use another account", zh: "使用其他账户" }
 
+        switch_title { en: "This is for another account", zh: "需要使用另一个账户" }
+        switch_expects(client) { en: "{client} expects the account", zh: "{client} 需要使用账户" }
+        switch_expects_another(client) {
+            en: "{client} expects another account than the one that is signed in here.",
+            zh: "{client} 需要的账户与当前登录的账户不同。"
+        }
+        switch_means {
+            en: "To use that account, sign in with it: the account that is signed in now is then signed out in this browser.",
+            zh: "如需使用该账户，请用它登录：当前账户随后将在此浏览器中退出登录。"
+        }
+        switch_go_on { en: "Use that account", zh: "使用该账户" }
+        switch_stay { en: "Stay with this one", zh: "保留当前账户" }
+        switch_not_now { en: "Stay with the account that is signed in", zh: "保留当前登录的账户" }
+        switch_told(client) {
+            en: "If you stay, {client} is told that you did not sign in.",
+            zh: "如果保留当前账户，{client} 将得知您没有登录。"
+        }
+        expected_account(client, email) { en: "{client} expects the account {email}.", zh: "{client} 需要使用账户 {email}。" }
+        signs_out(email) {
+            en: "{email} is signed in here now, and is signed out when another account signs in.",
+            zh: "当前登录的是 {email}；使用其他账户登录后，它将退出登录。"
+        }
+
         device_title { en: "Let a device in", zh: "授权设备登录" }
         device_lead { en: "Enter the code that your device shows.", zh: "请输入设备上显示的代码。" }
         device_code { en: "Code", zh: "代码" }

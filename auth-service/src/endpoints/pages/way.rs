@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use shared::pages::{Page, ReturnTo};
 use shared::problem::Problem;
+use shared::session::UserId;
 use url::form_urlencoded;
 
 use crate::AuthService;
@@ -64,12 +65,30 @@ impl Way {
         }
     }
 
-    /// Who the client thinks it is.
+    /// Who the client thinks it is: by its word alone, unlike [`Way::expected`].
     pub(super) fn email_hint(&self) -> Option<&str> {
-        match self {
+        self.expected().or(match self {
             Self::Flow(flow) => flow.request().login_hint.as_deref(),
             Self::Local(_) => None,
+        })
+    }
+
+    /// The address of the one account that can go on, where the client has shown that it knows it.
+    pub(super) fn expected(&self) -> Option<&str> {
+        match self {
+            Self::Flow(flow) => flow.request().subject_email.as_deref(),
+            Self::Local(_) => None,
         }
+    }
+
+    /// Whether one account alone can go on.
+    pub(super) fn is_about_one(&self) -> bool {
+        matches!(self, Self::Flow(flow) if flow.request().subject.is_some())
+    }
+
+    /// Whether this user can not go on.
+    pub(super) fn is_about_another_than(&self, user: UserId) -> bool {
+        matches!(self, Self::Flow(flow) if flow.request().is_about_another_than(user))
     }
 }
 
