@@ -2,8 +2,8 @@
 //! keeps the hash. Owns the cookie and who it stands for; the login itself is `sign_in`'s.
 
 use actix_web::HttpRequest;
+use actix_web::cookie::Cookie;
 use actix_web::cookie::time::Duration;
-use actix_web::cookie::{Cookie, SameSite};
 use shared::authentication::several_logins::{only_user, several_logins};
 use shared::problem::Problem;
 use shared::request::{cookies_named, has_more_cookies};
@@ -28,7 +28,8 @@ fn cookie_name(service: &AuthService) -> &'static str {
     if service.cookie_secure { "__Host-roam_session" } else { "roam_session" }
 }
 
-/// A cookie of this service's: for this host alone, out of scripts' sight. Without a `value`, the browser forgets it.
+/// A cookie of this service's: for this host alone, out of scripts' sight, and sent from other sites' frames where
+/// `PROVIDER_COOKIE_SAME_SITE` says so. Every form has a token besides, whose cookie is never sent from there. Without a `value`, the browser forgets it.
 fn cookie(service: &AuthService, value: Option<String>) -> Cookie<'static> {
     let age = match &value {
         Some(_) => i64::try_from(service.rules.absolute_ttl.as_secs()).unwrap_or(i64::MAX),
@@ -37,7 +38,7 @@ fn cookie(service: &AuthService, value: Option<String>) -> Cookie<'static> {
     Cookie::build(cookie_name(service), value.unwrap_or_default())
         .path("/")
         .http_only(true)
-        .same_site(SameSite::Lax)
+        .same_site(service.browser_same_site)
         .secure(service.cookie_secure)
         .max_age(Duration::seconds(age))
         .finish()

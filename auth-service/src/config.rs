@@ -1,10 +1,12 @@
 //! The auth service's settings. A field's meaning is in its setting's description, which `auth-service config` prints.
 
+mod browser_cookie;
 mod session_rules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::cookie::SameSite;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use shared::authentication::strategy::Strategy;
@@ -52,6 +54,8 @@ pub struct Config {
     pub api_scopes: ApiScopes,
     /// Whether browsers come by https.
     pub cookie_secure: bool,
+    /// Of the cookie of a browser's session at this service.
+    pub browser_same_site: SameSite,
     pub site: Site,
     pub strategy: Strategy,
     pub session_cookie: SessionCookie,
@@ -170,6 +174,7 @@ impl Config {
             audiences: read_audiences(settings, server.name, &api_scopes),
             api_scopes,
             cookie_secure: session_cookie.secure,
+            browser_same_site: browser_cookie::read_same_site(settings, strategy, session_cookie.secure),
             session_cookie,
             cookie_keys: CookieKeys::read(settings, strategy),
             attribute_keys: if is_embedded { None } else { AttributeKeys::read(settings, strategy) },

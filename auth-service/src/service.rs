@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_web::cookie::SameSite;
 use anyhow::Context as _;
 use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
@@ -71,6 +72,8 @@ pub struct AuthService {
     pub audiences: Vec<String>,
     pub api_scopes: ApiScopes,
     pub cookie_secure: bool,
+    /// Of the cookie of a browser's session at this service.
+    pub browser_same_site: SameSite,
     pub strategy: Strategy,
     /// What other services are told of this one.
     pub platform: OwnPlatform,
@@ -131,6 +134,7 @@ impl AuthService {
             audiences: config.audiences.clone(),
             api_scopes: config.api_scopes.clone(),
             cookie_secure: config.cookie_secure,
+            browser_same_site: config.browser_same_site,
             strategy: config.strategy,
             platform: OwnPlatform::new(config, redis),
             session_cookie: config.session_cookie.clone(),

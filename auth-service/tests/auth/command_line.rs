@@ -64,6 +64,7 @@ fn config_prints_every_setting_and_no_secret() {
         "LOGIN_ATTEMPTS_PER_ACCOUNT",
         "LOGIN_ATTEMPTS_PER_ACCOUNT_OVERALL",
         "DEVICE_COOKIE_TTL",
+        "PROVIDER_COOKIE_SAME_SITE",
         "COOKIE_ORIGINS",
         "TRACE_CALLERS",
         "FIRST_CLIENTS",
@@ -203,6 +204,9 @@ fn what_could_not_work_or_is_known_to_everybody_is_refused_at_the_start() {
         ("ISSUER", "https://auth.example", "COOKIE_SECURE: expected true, for browsers come by https"),
         ("ISSUER", "localhost:8081", "ISSUER: expected http:// or https://"),
         ("ISSUER", "auth.example", "ISSUER: expected http:// or https://"),
+        ("PROVIDER_COOKIE_SAME_SITE", "none", "PROVIDER_COOKIE_SAME_SITE: none needs COOKIE_SECURE=true"),
+        ("PROVIDER_COOKIE_SAME_SITE", "strict", "whoever comes from an application of another site"),
+        ("PROVIDER_COOKIE_SAME_SITE", "both", "PROVIDER_COOKIE_SAME_SITE: expected lax or none"),
         ("API_SCOPES", "cart=wish-service", "API_SCOPES: expected another word than cart"),
         ("MASTER_KEY", "$(openssl rand -base64 32)", "MASTER_KEY: expected the output of the command"),
         ("ADMIN_PASSWORD", "ADMIN_PASSWORD", "ADMIN_PASSWORD: expected a secret, found the name of one"),
@@ -216,6 +220,10 @@ fn what_could_not_work_or_is_known_to_everybody_is_refused_at_the_start() {
     let (config, text) = read(&[&good[..], &[("API_SCOPES", "wishes=wish-service")]].concat());
     assert_eq!(text, "");
     assert_eq!(config.api_scopes.scope(), "account admin cart orders wishes");
+    let none = [("COOKIE_SECURE", "true"), ("PROVIDER_COOKIE_SAME_SITE", "none")];
+    assert_eq!(read(&none).1, "");
+    let (_, text) = read(&[&none[..], &[("SESSION_STRATEGY", "jwt")]].concat());
+    assert!(text.contains("1 mistake") && text.contains("SESSION_STRATEGY=jwt keeps none"), "{text}");
     assert_eq!(config.audiences, ["auth-service", "cart-service", "order-service", "wish-service"]);
 }
 

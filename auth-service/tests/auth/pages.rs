@@ -29,6 +29,11 @@ on_both! {
         config.cookie_secure = true;
         config.site.secure = true;
     },
+    c13_the_cookie_of_the_session_is_sent_from_other_sites_frames_where_that_is_set with |config| {
+        config.cookie_secure = true;
+        config.site.secure = true;
+        config.browser_same_site = actix_web::cookie::SameSite::None;
+    },
     nobodys_account_is_shown_to_nobody,
     a_password_is_changed_and_the_other_sessions_end,
     a_session_elsewhere_is_ended_from_here,
@@ -530,6 +535,39 @@ async fn c13_cookies_are_for_this_host_alone_where_browsers_come_by_https(app: A
     let forged = browser.send(&app, post(&app, "/sign-out", &[("csrf", token(&page))])).await;
     assert_eq!(forged.status, 403, "{}", forged.text);
     assert!(browser.is_signed_in(&app).await);
+}
+
+async fn c13_the_cookie_of_the_session_is_sent_from_other_sites_frames_where_that_is_set(app: App) {
+    let person = app.somebody().await;
+    let mut browser = Browser::default();
+    let page = browser.open(&app, "/sign-in").await;
+    let host = origin(&app).replace("http://", "https://");
+    let form = |path: &str, fields: &[(&str, &str)]| {
+        let request = app.request(Method::POST, path).header("content-type", FORM).body(encoded(fields));
+        request.header("accept", "text/html").header("origin", &host)
+    };
+    let fields = [("email", person.email.as_str()), ("password", PASSWORD), ("csrf", token(&page))];
+    let signed_in = browser.send(&app, form("/sign-in", &fields)).await;
+    let account = browser.open(&app, "/account").await;
+    // What shows that a form is ours is never sent from there, and without it no form is taken.
+    let same_site = |answer: &Answer, name: &str| {
+        let all = answer.headers.get_all("set-cookie").iter().map(|it| it.to_str().unwrap().to_owned());
+        let set = all.into_iter().find(|it| it.starts_with(&format!("__Host-{name}="))).unwrap_or_default();
+        set.split("SameSite=").nth(1).map(|rest| rest.split(';').next().unwrap().to_owned())
+    };
+    assert_eq!(same_site(&signed_in, "roam_session").as_deref(), Some("None"));
+    assert_eq!(same_site(&page, "roam_csrf").as_deref(), Some("Lax"));
+    let client = Application::first_party(&app).await;
+    let begun = client.begin(&[("prompt", "none")]);
+    let framed = app.request(Method::GET, &begun.path()).header("sec-fetch-dest", "iframe");
+    let silent = browser.send(&app, framed.header("sec-fetch-site", "cross-site")).await;
+    assert!(!silent.query("code").is_empty(), "{}", silent.text);
+    let csrf = browser.cookies.remove("__Host-roam_csrf").unwrap();
+    let forged = browser.send(&app, form("/sign-out", &[("csrf", token(&account))])).await;
+    assert_eq!(forged.status, 403, "{}", forged.text);
+    browser.cookies.insert("__Host-roam_csrf".to_owned(), csrf);
+    let out = browser.send(&app, form("/sign-out", &[("csrf", token(&account))])).await;
+    assert_eq!((goes_to(&out), same_site(&out, "roam_session").as_deref()), ("/signed-out", Some("None")));
 }
 
 async fn nobodys_account_is_shown_to_nobody(app: App) {
