@@ -250,6 +250,7 @@ impl Client {
             "first_party": true,
             "redirect_uris": [at("/callback")],
             "post_logout_redirect_uris": [at("/logout/done")],
+            "initiate_login_uri": at("/login"),
             "backchannel_logout_uri": at("/backchannel-logout"),
             "backchannel_logout_session_required": true,
             "grant_types": self.grants,

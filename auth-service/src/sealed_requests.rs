@@ -60,11 +60,16 @@ impl SealedRequests {
 
     /// What was sealed and until when it is good; nothing where it is over, changed, of another kind, or not sealed here.
     pub fn open<T: DeserializeOwned>(&self, kind: Kind, sealed: &str, now: Timestamp) -> Option<(Timestamp, T)> {
+        self.read(kind, sealed).filter(|(ends_at, _)| now < *ends_at)
+    }
+
+    /// What was sealed, also where it is over: for telling the person so, and for nothing else.
+    pub fn read<T: DeserializeOwned>(&self, kind: Kind, sealed: &str) -> Option<(Timestamp, T)> {
         if sealed.len() > LONGEST * 2 {
             return None;
         }
         let Sealed(ends_at, request) = serde_json::from_slice(&self.0.open(kind.context(), sealed)?).ok()?;
-        (now < ends_at).then_some((ends_at, request))
+        Some((ends_at, request))
     }
 }
 
@@ -91,6 +96,8 @@ mod tests {
         assert_eq!(open(&[1], Kind::Logout, NOW).as_deref(), Some("a request"));
         assert_eq!(open(&[2, 1], Kind::Logout, NOW).as_deref(), Some("a request"), "an older key still opens");
         assert_eq!(open(&[1], Kind::Logout, END), None, "it is over");
+        let read = requests(&[1]).read::<String>(Kind::Logout, &sealed);
+        assert_eq!(read, Some((END, "a request".to_owned())), "what it was can still be said");
         assert_eq!(open(&[1], Kind::Posted, NOW), None, "it is of another kind");
         assert_eq!(open(&[2], Kind::Logout, NOW), None, "it was sealed elsewhere");
     }

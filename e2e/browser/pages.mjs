@@ -47,9 +47,15 @@ async function pages() {
   await ada.isGuest(page);
   completed('by the address');
 
+  // A second click sends nothing.
   await page.goto(`${given.account}/sign-in`);
-  await ada.signIn(page);
+  const sent = [];
+  page.on('request', (request) => request.method() === 'POST' && sent.push(request.url()));
+  await page.getByLabel(words.email, { exact: true }).fill(given.email);
+  await page.getByLabel(words.password, { exact: true }).fill(given.password);
+  await button(page, words.signIn).dblclick();
   await ada.isAt(page, given.account, /^\/account$/);
+  assert.deepEqual(sent, [`${given.account}/sign-in`]);
   await see(`${given.account}/account/password`, 'password');
   await see(`${given.account}/account/sessions`, 'sessions');
   await see(`${given.account}/account/applications`, 'applications');
@@ -120,16 +126,30 @@ async function pages() {
   await elsewhere.goto(`${about}`);
   await elsewhere.getByText(given.email).waitFor();
   await eve.look(elsewhere, 'switch-account');
+  const over = elsewhere.url();
   await eve.link(elsewhere, words.useThatAccount).click();
   await eve.isAt(elsewhere, given.account, /^\/sign-in$/);
   assert.equal(await elsewhere.getByLabel(words.email, { exact: true }).inputValue(), given.email);
   await eve.look(elsewhere, 'sign-in-instead');
   await eve.link(elsewhere, words.stayWithAccount).click();
-  await elsewhere.route((url) => url.href.startsWith(given.redirect_uri), (route) => route.fulfill({ status: 204 }));
-  const declined = elsewhere.waitForRequest((asked_) => asked_.url().startsWith(given.redirect_uri));
+  const declined = elsewhere.waitForRequest((it) => it.url().startsWith(given.redirect_uri));
   await eve.button(elsewhere, words.stayWithThisOne).click();
   const told = new URL((await declined).url()).searchParams;
   assert.deepEqual([told.get('error'), told.get('state')], ['login_required', asked.state]);
+  const again = await eve.tab();
+  await again.goto(over);
+  await eve.look(again, 'sign-in-answered');
+  assert.match(await eve.link(again, `${words.backTo} Reading list`).getAttribute('href'), /error=login_required/);
+  unapproved.searchParams.set('scope', 'openid');
+  await again.goto(`${unapproved}`);
+  await eve.button(again, words.allow).waitFor();
+  const answered = again.url();
+  const allowed = again.waitForRequest((it) => it.url().startsWith(given.redirect_uri));
+  await eve.button(again, words.allow).click();
+  await allowed;
+  const last = await eve.tab();
+  await last.goto(answered);
+  await eve.look(last, 'sign-in-answered-unapproved');
   completed('another account');
 
   const asking = { client_id: given.client_id, scope: asked.scope };

@@ -4,6 +4,7 @@ const words = {
   en: {
     add: 'Add to basket',
     allow: 'Allow',
+    backTo: 'Back to',
     cancel: 'Cancel the order',
     checkOut: 'Check out',
     checkOutAsGuest: 'Sign in and check out',
@@ -33,6 +34,7 @@ const words = {
   zh: {
     add: '加入购物车',
     allow: '允许',
+    backTo: '返回',
     cancel: '取消订单',
     checkOut: '去结算',
     checkOutAsGuest: '登录并结算',

@@ -17,7 +17,7 @@ use shared::session::UserId;
 use url::Url;
 
 use super::decision::Progress;
-use super::request::{AuthorizationRequest, Refusal, covering};
+use super::request::{AuthorizationRequest, Refusal, ReturnAddress, covering};
 use super::shown::{self, Asked};
 use crate::AuthService;
 use crate::clients::{self, Client};
@@ -71,6 +71,46 @@ pub struct Flow {
     nothing_is_left: bool,
 }
 
+/// Why a request waits no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// There is none: it was changed on its way, or its client is gone, or does not return there any more.
+    Unknown,
+    /// It waits for another browser.
+    Elsewhere,
+    Late,
+    Answered,
+}
+
+/// A request that waits no more, and who was to be answered, as far as that is known.
+#[derive(Debug, Clone)]
+pub struct Over {
+    pub why: Ended,
+    pub client: Option<Client>,
+    /// For the browser alone that brought the request: the `state` is its own.
+    pub to: Option<ReturnAddress>,
+    pub ui_locales: Option<String>,
+}
+
+impl Over {
+    const UNKNOWN: Self = Self { why: Ended::Unknown, client: None, to: None, ui_locales: None };
+
+    /// The request of this client has been answered.
+    pub fn answered(client: Client, request: &AuthorizationRequest) -> Self {
+        Self::of(Ended::Answered, client, request)
+    }
+
+    /// No request is left under a reference that this client has pushed.
+    pub fn of_client(client: Client) -> Self {
+        Self { client: Some(client), ..Self::UNKNOWN }
+    }
+
+    fn of(why: Ended, client: Client, request: &AuthorizationRequest) -> Self {
+        let to = (why != Ended::Elsewhere).then(|| request.to.clone());
+        Self { why, client: Some(client), to, ui_locales: request.ui_locales.clone() }
+    }
+}
+
 /// What a person has done to the request.
 fn key(id: &str) -> Key {
     Key::new("authorization", id.as_bytes())
@@ -83,6 +123,14 @@ fn answered_key(id: &str) -> Key {
 
 fn cookie_name(service: &AuthService) -> &'static str {
     if service.cookie_secure { "__Host-roam_flow" } else { "roam_flow" }
+}
+
+impl Waiting {
+    fn is_of_browser(&self, service: &AuthService, http: &HttpRequest) -> bool {
+        let hash = self.browser_hash.as_bytes();
+        let is_its = |secret: &str| constant_time::verify_slices_are_equal(sha256(secret).as_bytes(), hash).is_ok();
+        cookies_named(http.headers(), cookie_name(service)).any(is_its)
+    }
 }
 
 impl Flow {
@@ -109,41 +157,41 @@ impl Flow {
         Ok((id, cookie.secure(service.cookie_secure).finish()))
     }
 
-    /// The request that waits under that id for this browser: `None` when there is none, it is over, or it is another
-    /// browser's.
+    /// The request that waits under that id for this browser. The inner error tells why none does.
     ///
     /// # Errors
     /// 503 when a store does not answer.
-    pub async fn find(service: &AuthService, http: &HttpRequest, id: &str) -> Result<Option<Self>, Problem> {
-        let now = service.clock.now();
-        let Some((ends_at, sealed)) = service.sealed_requests.open::<Waiting>(Kind::Authorization, id, now) else {
-            return Ok(None);
+    pub async fn find(service: &AuthService, http: &HttpRequest, id: &str) -> Result<Result<Self, Box<Over>>, Problem> {
+        let unknown = || Ok(Err(Box::new(Over::UNKNOWN)));
+        let Some((ends_at, sealed)) = service.sealed_requests.read::<Waiting>(Kind::Authorization, id) else {
+            return unknown();
         };
-        let ours = |secret: &str| {
-            constant_time::verify_slices_are_equal(sha256(secret).as_bytes(), sealed.browser_hash.as_bytes()).is_ok()
-        };
-        if !cookies_named(http.headers(), cookie_name(service)).any(ours) {
-            return Ok(None);
+        let Some(client) = clients::find(service, &sealed.request.to.client_id).await? else { return unknown() };
+        if client.redirect_uri(&sealed.request.to.redirect_uri).is_none() {
+            return unknown();
+        }
+        let over = |why, client| Ok(Err(Box::new(Over::of(why, client, &sealed.request))));
+        if !sealed.is_of_browser(service, http) {
+            return over(Ended::Elsewhere, client);
+        }
+        if ends_at <= service.clock.now() {
+            return over(Ended::Late, client);
         }
         let (key, answered_key) = (key(id), answered_key(id));
         let (kept, answered) = try_join(service.key_values.get(&key), service.key_values.get(&answered_key)).await?;
         if answered.is_some() {
-            return Ok(None);
+            return over(Ended::Answered, client);
         }
         let mut waiting = match kept {
             Some(value) => serde_json::from_slice(&value).map_err(Problem::internal)?,
             None => sealed,
         };
-        let Some(client) = clients::find(service, &waiting.request.to.client_id).await? else { return Ok(None) };
         let request = &mut waiting.request;
-        if client.redirect_uri(&request.to.redirect_uri).is_none() {
-            return Ok(None);
-        }
         let left = grants::left(service, &client, &request.scope, &request.audiences);
         let nothing_is_left = left.is_none();
         (request.scope, request.audiences) = left.unwrap_or_default();
         request.claims = std::mem::take(&mut request.claims).within(&covering(&client, &request.scope));
-        Ok(Some(Self { id: id.to_owned(), client, waiting, ends_at, nothing_is_left }))
+        Ok(Ok(Self { id: id.to_owned(), client, waiting, ends_at, nothing_is_left }))
     }
 
     pub fn request(&self) -> &AuthorizationRequest {

@@ -8,5 +8,5 @@ pub mod request;
 pub mod shown;
 
 pub use self::decision::Step;
-pub use self::flow::{Allowed, Flow};
+pub use self::flow::{Allowed, Ended, Flow, Over};
 pub use self::request::{AuthorizationRequest, Refusal, ResponseMode, ReturnAddress};

@@ -75,6 +75,9 @@ pub struct Metadata {
     pub require_auth_time: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_uri: Option<WebAddress>,
+    /// Where the client begins a sign-in by itself, with `iss` (OpenID Connect Core, section 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiate_login_uri: Option<WebAddress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logo_uri: Option<WebAddress>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,7 +159,8 @@ impl Metadata {
 
     /// What pages say of the client beside what it asks for.
     pub fn presents_itself(&self) -> impl PartialEq + use<'_> {
-        (&self.client_name, &self.client_uri, &self.logo_uri, &self.policy_uri, &self.tos_uri)
+        let addresses = (&self.client_uri, &self.initiate_login_uri, &self.logo_uri, &self.policy_uri, &self.tos_uri);
+        (&self.client_name, addresses)
     }
 
     /// Whether codes may go to a host, or to a scheme, that `before` does not name: what people saw then is not where they go now.
@@ -270,6 +274,7 @@ impl Metadata {
     fn check_addresses(&self, by: Registrar<'_>) -> Result<(), InvalidMetadata> {
         let shown = [
             ("client_uri", &self.client_uri),
+            ("initiate_login_uri", &self.initiate_login_uri),
             ("logo_uri", &self.logo_uri),
             ("policy_uri", &self.policy_uri),
             ("tos_uri", &self.tos_uri),
@@ -307,7 +312,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// The names of [`Metadata`]'s fields.
-const FIELDS: [&str; 29] = [
+const FIELDS: [&str; 30] = [
     "client_name",
     "redirect_uris",
     "post_logout_redirect_uris",
@@ -330,6 +335,7 @@ const FIELDS: [&str; 29] = [
     "default_max_age",
     "require_auth_time",
     "client_uri",
+    "initiate_login_uri",
     "logo_uri",
     "policy_uri",
     "tos_uri",
@@ -443,7 +449,7 @@ mod tests {
             "id_token_signed_response_alg": "EdDSA", "userinfo_signed_response_alg": "ES256",
             "backchannel_logout_uri": "https://shop.example/out", "backchannel_logout_session_required": true,
             "dpop_bound_access_tokens": true, "require_pushed_authorization_requests": true, "default_max_age": 60,
-            "require_auth_time": true, "client_uri": "https://shop.example", "logo_uri": "https://shop.example/l.png",
+            "require_auth_time": true, "client_uri": "https://shop.example", "initiate_login_uri": "https://shop.example/login", "logo_uri": "https://shop.example/l.png",
             "policy_uri": "https://shop.example/p", "tos_uri": "https://shop.example/t",
             "contacts": ["ops@shop.example"], "application_type": "web",
             "sector_identifier_uri": "https://shop.example/s", "subject_type": "public",
@@ -498,6 +504,7 @@ mod tests {
             (json!({"id_token_signed_response_alg": "HS256"}), "/id_token_signed_response_alg"),
             (json!({"logo_uri": "javascript:alert(1)"}), "/logo_uri"),
             (json!({"client_uri": "http://shop.example/"}), "/client_uri"),
+            (json!({"initiate_login_uri": "http://shop.example/login"}), "/initiate_login_uri"),
             (json!({"policy_uri": "data:text/html,x"}), "/policy_uri"),
             (json!({"tos_uri": "https://user@shop.example/"}), "/tos_uri"),
             (json!({"subject_type": "pairwise"}), "/subject_type"),

@@ -40,6 +40,7 @@ mod no_sessions;
 mod one_verdict;
 mod openid;
 mod other_origins;
+mod over;
 mod pages;
 mod passwords;
 mod refresh;

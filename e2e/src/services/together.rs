@@ -77,6 +77,7 @@ impl Together {
             format!(
                 r#"{{"client_id":"{}","client_secret":"{secret}","client_name":"{name}","first_party":true,
                 "redirect_uris":["{url}/callback"],"post_logout_redirect_uris":["{url}/logout/done"],
+                "initiate_login_uri":"{url}/login",
                 "backchannel_logout_uri":"{url}/backchannel-logout","backchannel_logout_session_required":true,
                 "grant_types":["authorization_code","refresh_token"{grant}],"id_token_signed_response_alg":"ES256",
                 "scope":"openid profile email offline_access account cart orders"{exchanges}}}"#,

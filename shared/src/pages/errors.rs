@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER, SET_COOKIE};
 use askama::Template;
 
-use super::{Page, Visit, visit};
+use super::{NextStep, Page, Visit, visit};
 use crate::authentication::several_logins::SEVERAL_LOGINS;
 use crate::calls;
 use crate::problem::{MISCONFIGURED, Problem};
@@ -19,6 +19,7 @@ struct ErrorPage<'a> {
     page: &'a Page,
     title: &'static str,
     next: String,
+    step: Option<NextStep>,
     code: &'a str,
     request_id: Option<String>,
     offers_sign_in: bool,
@@ -38,7 +39,9 @@ pub(crate) async fn as_page<B>(response: ServiceResponse<B>) -> ServiceResponse<
     let code = problem.map_or("", Problem::code);
     // The form that signs out all of them goes on to the provider.
     let page = if code == SEVERAL_LOGINS { page.form_leads_to_account() } else { page };
-    let Ok(mut shown) = error_page(&page, status, code, response.headers()) else {
+    let step = NextStep::of(response.request());
+    let page = if let Some(step) = &step { page.leading_on(step) } else { page };
+    let Ok(mut shown) = error_page(&page, status, code, response.headers(), step) else {
         return response.map_into_left_body();
     };
     for (name, value) in response.headers() {
@@ -76,12 +79,14 @@ fn error_page(
     status: StatusCode,
     code: &str,
     headers: &HeaderMap,
+    mut step: Option<NextStep>,
 ) -> Result<actix_web::HttpResponse, Problem> {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(1);
     let (title, next) = words(page, status, code, seconds);
+    let next = step.as_mut().and_then(|step| step.says.take()).unwrap_or(next);
     let (offers_sign_in, offers_sign_out) = (status == StatusCode::UNAUTHORIZED, code == SEVERAL_LOGINS);
     let request_id = calls::request_id();
-    page.answer(status, &ErrorPage { page, title, next, code, request_id, offers_sign_in, offers_sign_out })
+    page.answer(status, &ErrorPage { page, title, next, step, code, request_id, offers_sign_in, offers_sign_out })
 }
 
 fn words(page: &Page, status: StatusCode, code: &str, retry_after: u64) -> (&'static str, String) {

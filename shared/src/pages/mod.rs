@@ -13,6 +13,7 @@ mod csrf;
 pub(crate) mod errors;
 mod form;
 mod language;
+mod next_step;
 mod page;
 mod site;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod visit;
 pub use self::asset::assets;
 pub use self::form::{Field, HtmlForm};
 pub use self::language::Language;
+pub use self::next_step::{Destination, NextStep};
 pub use self::page::Page;
 pub use self::site::Site;
 pub use self::texts::LayoutTexts;

@@ -17,7 +17,7 @@ use time::macros::format_description;
 use url::{Url, form_urlencoded};
 
 use super::csrf::{self, Secret};
-use super::{Language, LayoutTexts, Site, Visit, asset};
+use super::{Language, LayoutTexts, NextStep, Site, Visit, asset};
 use crate::clock::Timestamp;
 use crate::problem::Problem;
 
@@ -102,6 +102,15 @@ impl Page {
     pub fn form_leads_to(mut self, address: &Url) -> Self {
         self.form_targets.push(format!("{}:", address.scheme()));
         self
+    }
+
+    /// The page of a refusal from which this way leads on.
+    pub(super) fn leading_on(mut self, step: &NextStep) -> Self {
+        self.language = step.language;
+        match Url::parse(&step.to.address) {
+            Ok(address) if step.to.posted.is_some() => self.form_leads_to(&address),
+            _ => self,
+        }
     }
 
     /// As [`Page::form_leads_to`], to the auth service, where sign-ins and sign-outs go on.

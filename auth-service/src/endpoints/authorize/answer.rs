@@ -4,6 +4,7 @@
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse};
+use shared::pages::Destination;
 use shared::problem::Problem;
 use url::Url;
 
@@ -54,6 +55,14 @@ pub(super) fn refuse_unasked(
         Some(address) => leave(http, client, ui_locales, &address, None),
         None => leave(http, client, ui_locales, &to.redirect_uri, Some(&parameters)),
     }
+}
+
+/// Where the client finds a refusal, for a link or a form that leads there.
+pub(in super::super) fn refusal_at(service: &AuthService, to: &ReturnAddress, refusal: &Refusal) -> Destination {
+    let parameters = complete(service, to, refused(refusal));
+    let owned = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let by_form = Destination { address: to.redirect_uri.clone(), posted: Some(owned) };
+    address(to, &parameters).map_or(by_form, Destination::link)
 }
 
 /// Whether the browser says that what it fetches is for a frame; a page that is gone to cannot make it say so.

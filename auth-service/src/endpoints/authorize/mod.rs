@@ -14,13 +14,14 @@ use shared::request::must_be_a_page;
 use shared::session::UserId;
 use url::form_urlencoded;
 
-pub(super) use self::answer::with_query;
-use self::pushed::Resolved;
+pub(super) use self::answer::{refusal_at, with_query};
 pub(super) use self::pushed::push;
+use self::pushed::{Resolved, Unanswerable};
 use super::origin::Origin;
+use super::pages::over;
 use crate::AuthService;
 use crate::authorization::decision::{self, Before, Progress, SignedIn};
-use crate::authorization::{AuthorizationRequest, Flow, Refusal, ReturnAddress, Step, request};
+use crate::authorization::{AuthorizationRequest, Flow, Over, Refusal, ReturnAddress, Step, request};
 use crate::browser_session::{self, BrowserSession};
 use crate::clients::{self, Client};
 use crate::codes::{self, Code};
@@ -49,7 +50,7 @@ use crate::storage::audit::{Actor, By};
     responses(
         (status = 303, description = "To a page of this service, or back to the client with `code` or `error`, `state` and `iss`"),
         (status = 200, description = "A form that a browser posts to the client (`response_mode=form_post`); or a page that asks before it leads to a client that no administrator has approved", content_type = "text/html"),
-        (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Nobody can be answered: the client or its `redirect_uri` is not known; or `flow_over`: the request took too long or was answered. A browser gets a page, which leads back to the client where that is known", content((Problem = "application/problem+json"), (String = "text/html"))),
         (status = 403, description = "`not_a_page`: an image or another part of a page asks", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`request_too_large`: the parameters have more than 5 KiB together; `errors` names the largest", body = Problem, content_type = "application/problem+json"),
         super::answers::OverBudget,
@@ -116,16 +117,14 @@ async fn dispatch(
     form: Form,
 ) -> Result<HttpResponse, Problem> {
     if let Some(id) = form.get("flow") {
-        let flow = Flow::find(service, http, id).await?;
-        let over = || {
-            Problem::bad_request("flow_over", "this sign-in is over, or was begun in another browser; begin it again")
-        };
-        return go_on(service, origin, http, flow.ok_or_else(over)?).await;
+        let flow = Flow::find(service, http, id).await?.map_err(|gone| over(service, http, &gone))?;
+        return go_on(service, origin, http, flow).await;
     }
     let started_at = service.clock.now();
     let Resolved { client, form, reference } = match pushed::resolve(service, form).await? {
         Ok(found) => found,
-        Err(why) => return Err(Problem::bad_request("invalid_request", why)),
+        Err(Unanswerable::Request(why)) => return Err(Problem::bad_request("invalid_request", why)),
+        Err(Unanswerable::Over(client)) => return Err(over(service, http, &Over::of_client(*client))),
     };
     let to = request::return_address(&form, &client).map_err(|why| {
         service.refusals.of_redirect_uri(&client, form.get("redirect_uri"));
@@ -145,7 +144,7 @@ async fn dispatch(
             let user = present.session.user.id;
             let code = write_code(service, origin, &request, present).await?;
             if !pushed::end(service, reference.as_deref(), &code, user).await? {
-                return Err(answered_already(service, &code).await);
+                return Err(answered_already(service, http, client, &request, &code).await);
             }
             answer::give(service, http, &request.to, &code)
         }
@@ -187,7 +186,7 @@ async fn go_on(
             let user = present.session.user.id;
             let code = write_code(service, origin, request, present).await?;
             if !end(service, &flow, user).await? {
-                return Err(answered_already(service, &code).await);
+                return Err(answered_already(service, http, flow.client.clone(), request, &code).await);
             }
             answer::give(service, http, &request.to, &code)
         }
@@ -202,9 +201,15 @@ async fn end(service: &AuthService, flow: &Flow, user: UserId) -> Result<bool, P
 }
 
 /// The answer where another one was quicker: its own code is worth nothing.
-async fn answered_already(service: &AuthService, code: &str) -> Problem {
+async fn answered_already(
+    service: &AuthService,
+    http: &HttpRequest,
+    client: Client,
+    request: &AuthorizationRequest,
+    code: &str,
+) -> Problem {
     codes::forget(service, code).await;
-    Problem::bad_request("flow_over", "this sign-in has been answered already")
+    over(service, http, &Over::answered(client, request))
 }
 
 pub(super) fn read(

@@ -91,28 +91,36 @@ pub(super) struct Resolved {
     pub(super) reference: Option<String>,
 }
 
+/// Why nobody can be answered.
+pub(super) enum Unanswerable {
+    /// In words for the person.
+    Request(&'static str),
+    /// Nothing waits any more under the reference that was pushed.
+    Over(Box<Client>),
+}
+
 /// The request and its client: the one that was pushed, where the browser brings a reference to it. It may be opened again
 /// until it was answered, for browsers load pages again (RFC 9126, section 4).
 ///
 /// The inner error is for the person: nobody can be answered.
-pub(super) async fn resolve(service: &AuthService, form: Form) -> Result<Result<Resolved, &'static str>, Problem> {
+pub(super) async fn resolve(service: &AuthService, form: Form) -> Result<Result<Resolved, Unanswerable>, Problem> {
     let client = match client(service, form.get("client_id")).await? {
         Ok(client) => client,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok(Err(Unanswerable::Request(why))),
     };
     let Some(reference) = form.get("request_uri").and_then(|uri| uri.strip_prefix(PREFIX)) else {
         if client.metadata.require_pushed_authorization_requests {
-            return Ok(Err("this application must push its requests (RFC 9126)"));
+            return Ok(Err(Unanswerable::Request("this application must push its requests (RFC 9126)")));
         }
         return Ok(Ok(Resolved { client, form, reference: None }));
     };
-    let over = "the reference to the request (request_uri) is not known, was used, or is another application's";
     let (key, answered_key) = (key(reference), answered_key(reference));
     let (kept, answered) = try_join(service.key_values.get(&key), service.key_values.get(&answered_key)).await?;
-    let Some(kept) = kept.filter(|_| answered.is_none()) else { return Ok(Err(over)) };
+    let over = |client| Ok(Err(Unanswerable::Over(Box::new(client))));
+    let Some(kept) = kept.filter(|_| answered.is_none()) else { return over(client) };
     let (owner, pushed): (String, Form) = serde_json::from_slice(&kept).map_err(Problem::internal)?;
     if owner != client.id {
-        return Ok(Err(over));
+        return over(client);
     }
     Ok(Ok(Resolved { client, form: pushed, reference: Some(reference.to_owned()) }))
 }

@@ -10,7 +10,7 @@ use shared::request::Query;
 use shared::session::UserId;
 
 use super::texts::AuthTexts;
-use super::way::{flow, flow_page, next};
+use super::way::{flow, flow_of_form, flow_page, next};
 use crate::AuthService;
 use crate::authorization::{Allowed, Flow};
 use crate::browser_session::{self, BrowserSession};
@@ -107,7 +107,10 @@ pub(in crate::endpoints) async fn submit(
     Query(query): Query<FlowQuery>,
     HtmlForm(form): HtmlForm<ConsentForm>,
 ) -> Result<HttpResponse, Problem> {
-    let flow = flow(&service, &http, &query.flow).await?;
+    let flow = match flow_of_form(&service, &http, &query.flow).await? {
+        Ok(flow) => flow,
+        Err(on) => return Ok(page.see_other(&on)),
+    };
     let next = next(&flow);
     let session = browser_session::find(&service, &http).await?;
     let Some(session) = session.filter(|session| session.user.id == form.account && flow.refusal().is_none()) else {

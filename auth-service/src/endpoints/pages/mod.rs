@@ -11,6 +11,7 @@ mod form_post;
 mod leave;
 pub(super) mod log_out;
 pub(super) mod member;
+mod over;
 pub(super) mod password;
 pub(super) mod register;
 pub(super) mod select_account;
@@ -23,3 +24,4 @@ mod way;
 
 pub(super) use self::form_post::form_post;
 pub(super) use self::leave::leave;
+pub(super) use self::over::over;

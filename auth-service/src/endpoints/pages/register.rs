@@ -14,7 +14,7 @@ use super::texts::AuthTexts;
 use super::way::{Way, WayQuery};
 use crate::AuthService;
 use crate::accounts::{self, DisplayName};
-use crate::browser_session;
+use crate::browser_session::{self, BrowserSession};
 use crate::email::Email;
 use crate::endpoints::origin::Origin;
 use crate::password::NewPassword;
@@ -85,7 +85,10 @@ pub(in crate::endpoints) async fn submit(
     Query(query): Query<WayQuery>,
     HtmlForm(form): HtmlForm<RegisterForm>,
 ) -> Result<HttpResponse, Problem> {
-    let way = Way::find(&service, &http, query).await?;
+    let way = match Way::of_form(&service, &http, query).await? {
+        Ok(way) => way,
+        Err(on) => return Ok(page.see_other(&on)),
+    };
     let page = way.page(page);
     let mut again = RegisterPage::new(&page, &way, form.email.trim(), form.display_name.trim());
     let Some((email, name, password)) = again.read(&form.password) else {
@@ -93,18 +96,36 @@ pub(in crate::endpoints) async fn submit(
     };
     // Before the account is made: a browser with the logins of several people makes none.
     let current = browser_session::find(&service, &http).await?;
-    if let Err(problem) = accounts::register(&service, email.clone(), password.clone(), name, origin.address).await {
-        if problem.code() == "email_taken" {
-            again.email.error = Some(again.t.email_taken().to_owned());
-        } else if problem.code() == "look_alike" {
-            again.email.error = Some(again.t.look_alike_email().to_owned());
-        } else {
-            again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?;
-        }
-        return page.refuse(&problem, &again);
-    }
     let (browser, device) = (known_browser(&service, &http, current.as_ref()), origin.device(None));
+    let (account, chosen) = (email.clone(), password.clone());
     let attempt = Attempt { email, password: password.into(), device, address: origin.address, browser };
-    let (user, cookie) = browser_session::sign_in(&service, &attempt, current).await?;
-    signed_in(&page, &way, [cookie, attempt.device_cookie(&service, &user)])
+    let problem = match accounts::register(&service, account, chosen, name, origin.address).await {
+        Ok(_) => return enter(&service, &page, &way, &attempt, current).await,
+        // A form that was sent twice has made the account the first time: whoever knows its password has made it.
+        Err(problem) if problem.code() == "email_taken" => {
+            match enter(&service, &page, &way, &attempt, current).await {
+                Ok(answer) => return Ok(answer),
+                Err(_) => problem,
+            }
+        }
+        Err(problem) => problem,
+    };
+    match problem.code() {
+        "email_taken" => again.email.error = Some(again.t.email_taken().to_owned()),
+        "look_alike" => again.email.error = Some(again.t.look_alike_email().to_owned()),
+        _ => again.alert = again.t.refusal(&problem).ok_or_else(|| problem.clone())?,
+    }
+    page.refuse(&problem, &again)
+}
+
+/// Signs in with the account.
+async fn enter(
+    service: &AuthService,
+    page: &Page,
+    way: &Way,
+    attempt: &Attempt,
+    current: Option<BrowserSession>,
+) -> Result<HttpResponse, Problem> {
+    let (user, cookie) = browser_session::sign_in(service, attempt, current).await?;
+    signed_in(page, way, [cookie, attempt.device_cookie(service, &user)])
 }

@@ -11,7 +11,7 @@ use shared::session::UserId;
 
 use super::consent::FlowQuery;
 use super::texts::AuthTexts;
-use super::way::{flow, flow_page, next, step};
+use super::way::{flow, flow_of_form, flow_page, next, step};
 use crate::AuthService;
 use crate::authorization::Flow;
 use crate::browser_session::{self, BrowserSession};
@@ -68,7 +68,10 @@ pub(in crate::endpoints) async fn submit(
     Query(query): Query<FlowQuery>,
     HtmlForm(form): HtmlForm<SelectAccountForm>,
 ) -> Result<HttpResponse, Problem> {
-    let flow = flow(&service, &http, &query.flow).await?;
+    let flow = match flow_of_form(&service, &http, &query.flow).await? {
+        Ok(flow) => flow,
+        Err(on) => return Ok(page.see_other(&on)),
+    };
     let next = next(&flow);
     let session = browser_session::find(&service, &http).await?;
     let Some(session) = session.filter(|session| session.user.id == form.account) else {

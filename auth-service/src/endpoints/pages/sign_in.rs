@@ -87,7 +87,10 @@ pub(in crate::endpoints) async fn submit(
     Query(query): Query<WayQuery>,
     HtmlForm(form): HtmlForm<SignInForm>,
 ) -> Result<HttpResponse, Problem> {
-    let way = Way::find(&service, &http, query).await?;
+    let way = match Way::of_form(&service, &http, query).await? {
+        Ok(way) => way,
+        Err(on) => return Ok(page.see_other(&on)),
+    };
     let page = way.page(page);
     let current = browser_session::find(&service, &http).await?;
     let mut again = SignInPage::new(&page, &way, current.as_ref(), form.email.trim());

@@ -140,6 +140,24 @@ texts! {
         leave_go_on { en: "Go on", zh: "继续前往" }
         leave_stay { en: "Stay here", zh: "留在本站" }
 
+        over_late(client) {
+            en: "It was left open for too long, so nothing was done. Go back to {client}, and sign in from there.",
+            zh: "登录页面打开的时间过长，因此未执行任何操作。请返回 {client}，重新登录。"
+        }
+        over_answered(client) {
+            en: "You have finished it already, perhaps by a second click or in another tab. Go back to {client}: if it does not know you yet, sign in from there.",
+            zh: "您已经完成了本次登录，可能是重复点击，或在另一个标签页中完成。请返回 {client}；如果仍未登录，请从那里重新登录。"
+        }
+        over_elsewhere(client) {
+            en: "It was begun in another browser, or this one has forgotten it. Go back to {client}, and sign in from there.",
+            zh: "本次登录是在另一个浏览器中开始的，或者此浏览器已不再记得它。请返回 {client}，重新登录。"
+        }
+        over_unknown(client) {
+            en: "It took too long, or was finished already. Go back to {client}, and sign in from there.",
+            zh: "登录超时，或已经完成。请返回 {client}，重新登录。"
+        }
+        back_to(client) { en: "Back to {client}", zh: "返回 {client}" }
+
         form_post_title { en: "You are on your way", zh: "正在前往应用" }
         form_post_lead {
             en: "Your browser takes the answer to the application. If nothing happens, press the button.",

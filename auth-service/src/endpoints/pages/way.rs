@@ -7,8 +7,11 @@ use shared::problem::Problem;
 use shared::session::UserId;
 use url::form_urlencoded;
 
+use super::over::over;
 use crate::AuthService;
 use crate::authorization::Flow;
+
+const DISPATCHER: &str = "/oauth2/authorize";
 
 /// The query of the pages on the way. Without either, it leads to the account.
 #[derive(Deserialize)]
@@ -32,6 +35,20 @@ impl Way {
             (None, Some(path)) => Ok(Self::Local(path)),
             (None, None) => Ok(Self::Local("/account".parse().map_err(Problem::internal)?)),
         }
+    }
+
+    /// The same for a form: the inner error is where it leads when its request waits no more, as that of one which is sent a second
+    /// time. There the first one has led, and there the person is told what became of it.
+    ///
+    /// # Errors
+    /// 503 when a store does not answer.
+    pub(super) async fn of_form(
+        service: &AuthService,
+        http: &HttpRequest,
+        query: WayQuery,
+    ) -> Result<Result<Self, String>, Problem> {
+        let Some(id) = query.flow else { return Ok(Ok(Self::find(service, http, query).await?)) };
+        Ok(flow_of_form(service, http, &id).await?.map(|flow| Self::Flow(Box::new(flow))))
     }
 
     /// The page, in the client's language where the person has chosen none, and with leave to end at the client.
@@ -97,8 +114,16 @@ impl Way {
 /// # Errors
 /// 400 `flow_over` when there is none; 503 when a store does not answer.
 pub(super) async fn flow(service: &AuthService, http: &HttpRequest, id: &str) -> Result<Flow, Problem> {
-    let detail = "this sign-in is over, or was begun in another browser; begin it again";
-    Flow::find(service, http, id).await?.ok_or_else(|| Problem::bad_request("flow_over", detail))
+    Flow::find(service, http, id).await?.map_err(|gone| over(service, http, &gone))
+}
+
+/// As [`Way::of_form`].
+pub(super) async fn flow_of_form(
+    service: &AuthService,
+    http: &HttpRequest,
+    id: &str,
+) -> Result<Result<Flow, String>, Problem> {
+    Ok(Flow::find(service, http, id).await?.map_err(|_| with(DISPATCHER, "flow", id)))
 }
 
 pub(super) fn flow_page(page: Page, flow: &Flow) -> Page {
@@ -114,7 +139,7 @@ pub(super) fn flow_page(page: Page, flow: &Flow) -> Page {
 
 /// Back to the dispatcher, which decides what comes next.
 pub(super) fn next(flow: &Flow) -> String {
-    step(flow, "/oauth2/authorize")
+    step(flow, DISPATCHER)
 }
 
 /// A page on the way of a client's request.

@@ -32,7 +32,7 @@ use crate::harness::{Answer, App, PASSWORD, Person, on_both};
 const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const BYE: &str = "https://app.example/bye";
 
-fn registering(config: &mut Config) {
+pub(crate) fn registering(config: &mut Config) {
     config.registration.mode = RegistrationMode::Token;
     config.registration.scope = "openid profile email offline_access cart orders".parse::<Scope>().unwrap();
 }
@@ -70,8 +70,8 @@ async fn userinfo(app: &App, tokens: &Value) -> Value {
 }
 
 /// A client that came by dynamic registration, and the token by which it changes that.
-struct OnItsOwn {
-    application: Application,
+pub(crate) struct OnItsOwn {
+    pub(crate) application: Application,
     token: String,
 }
 
@@ -85,7 +85,7 @@ impl OnItsOwn {
         metadata
     }
 
-    async fn register(app: &App, changes: Value) -> Self {
+    pub(crate) async fn register(app: &App, changes: Value) -> Self {
         let admin = app.administrator().await;
         let token = app.request(Method::POST, "/admin/initial-access-tokens").bearer_auth(&admin.access);
         let token = app.send(token.json(&json!({"uses": 1, "expires_in": 60}))).await.body;
