@@ -34,6 +34,18 @@ async function pages() {
   await ada.look(page, 'register-again');
   completed('guests');
 
+  const { issuer } = await (await fetch(`${given.account}/.well-known/openid-configuration`)).json();
+  const begun = page.waitForRequest((request) => request.url().startsWith(`${given.account}/oauth2/authorize`));
+  await page.goto(`${given.orders}/checkout`);
+  const callback = new URL(`${given.orders}/callback?error=access_denied`);
+  callback.searchParams.set('state', new URL((await begun).url()).searchParams.get('state'));
+  callback.searchParams.set('iss', issuer);
+  await see(`${callback}`, 'sign-in-cancelled');
+  await see(`${callback}`, 'sign-in-failed');
+  await link(page, words.signInAgain).click();
+  await ada.isAskedToSignIn(page);
+  completed('sign-ins that come to no end');
+
   // Cookies are a host's own: whoever came by the address goes on by the name.
   const byAddress = new URL(`${given.shop}/basket`);
   byAddress.hostname = '127.0.0.1';

@@ -41,6 +41,7 @@ async fn every_page_is_fit_to_be_seen_in_both_languages() {
         let steps = chromium.walk("pages.mjs", "pages", &given).await;
         let expected = [
             "guests",
+            "sign-ins that come to no end",
             "by the address",
             "people who are signed in",
             "an order that is cancelled",

@@ -50,6 +50,39 @@ async fn whoever_is_not_signed_in_signs_in_and_comes_back_to_the_same_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_fails_says_why_and_leads_to_another_one_for_the_same_page() {
+    let (world, provider) = start().await;
+    for (language, again, shop, cancelled, failed) in [
+        ("en", "Sign in again", "To the shop", "The sign-in was cancelled", "The sign-in did not come to its end"),
+        ("zh", "重新登录", "前往商店", "登录已取消", "登录未能完成"),
+    ] {
+        for (error, status, title) in [
+            ("access_denied", 400, cancelled),
+            ("login_required", 400, failed),
+            ("invalid_scope", 400, failed),
+            ("temporarily_unavailable", 503, again),
+        ] {
+            let browser = Browser::new(&world, language);
+            let begun = browser.open("/login?return_to=/checkout?x=1").await;
+            let asked: url::Url = begun.location().parse().unwrap();
+            let state = asked.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs([("error", error), ("state", &state), ("iss", &provider.url)])
+                .finish();
+            let page = browser.open(&format!("/callback?{query}")).await;
+            // The second time, its cookie is gone.
+            let repeated = browser.open(&format!("/callback?{query}")).await;
+            for (page, status, title) in [(&page, status, title), (&repeated, 400, failed)] {
+                let text = page.expect(status);
+                for part in [title, again, shop, "href=\"/login?return_to=%2Fcheckout%3Fx%3D1\""] {
+                    assert!(text.contains(part), "{error} {part}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_basket_becomes_one_order_without_a_script() {
     let (world, provider) = start().await;
     let (ada, lamp) = world.shopper(2, 10).await;

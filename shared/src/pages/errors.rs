@@ -95,6 +95,8 @@ fn words(page: &Page, status: StatusCode, code: &str, retry_after: u64) -> (&'st
         (403, "invalid_csrf_token" | "cross_origin_request") => (t.form_expired(), t.form_expired_next()),
         (400, SEVERAL_LOGINS) => (t.several_logins(), t.several_logins_next()),
         (400, "flow_over") => (t.sign_in_over(), t.sign_in_over_next()),
+        (400, "sign_in_cancelled") => (t.sign_in_cancelled(), t.sign_in_cancelled_next()),
+        (400, "sign_in_failed") => (t.sign_in_failed(), t.sign_in_failed_next()),
         (400 | 405 | 415 | 422, _) => (t.wrong_request(), t.wrong_request_next()),
         (401, _) => (t.sign_in_first(), t.sign_in_first_next()),
         (403, _) => (t.not_allowed(), t.not_allowed_next()),

@@ -83,6 +83,17 @@ texts! {
             en: "It took too long, was finished already, or was begun in another browser. Go back to where you came from, and sign in from there.",
             zh: "登录超时、已经完成，或是在另一个浏览器中开始的。请回到原来的页面，重新登录。"
         }
+        sign_in_cancelled { en: "The sign-in was cancelled", zh: "登录已取消" }
+        sign_in_cancelled_next {
+            en: "You stopped it, or did not allow it, so nothing was changed. Sign in again if you want to go on, or go back to the shop.",
+            zh: "您中止了登录或未予允许，因此未作任何更改。如需继续，请重新登录，或返回商店。"
+        }
+        sign_in_failed { en: "The sign-in did not come to its end", zh: "登录未能完成" }
+        sign_in_failed_next {
+            en: "It took too long, was begun in another browser, or the sign-in service has refused it. Nothing was changed. Sign in again: if you are signed in there already, you come straight back.",
+            zh: "登录超时、是在另一个浏览器中开始的，或被登录服务拒绝，因此未作任何更改。请重新登录；如果您在登录服务中仍处于登录状态，将直接返回。"
+        }
+        sign_in_again { en: "Sign in again", zh: "重新登录" }
         sign_in_first { en: "Please sign in", zh: "请先登录" }
         sign_in_first_next {
             en: "This page is only for people who are signed in. Sign in, and open it again.",

@@ -17,8 +17,9 @@ const TRIED: usize = 4;
 const SESSION_AGE: Duration = Duration::days(7);
 /// How long a sign-in may take.
 pub(super) const LOGIN_AGE: std::time::Duration = std::time::Duration::from_secs(600);
-/// How many sign-ins a browser may have under way.
-const MAX_LOGINS: usize = 5;
+/// How much the cookies of all sign-ins that are under way take of a request's head, in bytes: those of ten tabs, and the session's
+/// beside them, fit into the 8 KiB that gateways take for a header.
+const MAX_LOGINS: usize = 3 * 1024;
 
 /// How the cookies are named and set.
 pub(super) struct Cookies {
@@ -66,29 +67,36 @@ impl Cookies {
         self.cookie(self.session.clone(), String::new(), Duration::ZERO)
     }
 
-    /// What is kept of the sign-in under way with that `state`.
-    pub(super) fn login(&self, headers: &HeaderMap, state: &str) -> Option<Vec<u8>> {
-        let name = format!("{}{state}", self.login);
+    /// What is kept of the sign-in under way with that id.
+    pub(super) fn login(&self, headers: &HeaderMap, id: &str) -> Option<Vec<u8>> {
+        let name = format!("{}{id}", self.login);
         cookies_named(headers, &name).take(TRIED).find_map(|value| self.keys.open(&name, value))
     }
 
     /// A cookie of its own for each sign-in: tabs do not disturb each other.
-    pub(super) fn keep_login(&self, state: &str, content: &[u8]) -> Cookie<'static> {
-        let name = format!("{}{state}", self.login);
+    pub(super) fn keep_login(&self, id: &str, content: &[u8]) -> Cookie<'static> {
+        let name = format!("{}{id}", self.login);
         let sealed = self.keys.seal(&name, content);
         self.cookie(name, sealed, Duration::try_from(LOGIN_AGE).unwrap_or(Duration::MINUTE))
     }
 
-    pub(super) fn forget_login(&self, state: &str) -> Cookie<'static> {
-        self.cookie(format!("{}{state}", self.login), String::new(), Duration::ZERO)
+    pub(super) fn forget_login(&self, id: &str) -> Cookie<'static> {
+        self.cookie(format!("{}{id}", self.login), String::new(), Duration::ZERO)
     }
 
-    /// Forgets sign-ins that were begun and not finished, where there are many. Browsers send older cookies first.
-    pub(super) fn forget_old_logins(&self, headers: &HeaderMap) -> Vec<Cookie<'static>> {
-        let names: Vec<&str> =
-            cookies(headers).map(|(name, _)| name).filter(|it| it.starts_with(&self.login)).collect();
-        let surplus = (names.len() + 1).saturating_sub(MAX_LOGINS);
-        names.iter().take(surplus).map(|name| self.cookie((*name).to_owned(), String::new(), Duration::ZERO)).collect()
+    /// Forgets sign-ins that were begun and not finished, where they leave no room for `begun`. Browsers send older cookies first.
+    pub(super) fn forget_old_logins(&self, headers: &HeaderMap, begun: &Cookie<'_>) -> Vec<Cookie<'static>> {
+        let kept: Vec<_> = cookies(headers).filter(|(name, _)| name.starts_with(&self.login)).collect();
+        let size = |name: &str, value: &str| name.len() + value.len() + "=; ".len();
+        let all = kept.iter().map(|(name, value)| size(name, value)).sum::<usize>() + size(begun.name(), begun.value());
+        let mut surplus = all.saturating_sub(MAX_LOGINS);
+        let is_surplus = |&&(name, value): &&(&str, &str)| {
+            let forgets = surplus > 0;
+            surplus = surplus.saturating_sub(size(name, value));
+            forgets
+        };
+        let forgotten = kept.iter().take_while(is_surplus);
+        forgotten.map(|(name, _)| self.cookie((*name).to_owned(), String::new(), Duration::ZERO)).collect()
     }
 
     /// Something that travels in an address and must come back as it was.

@@ -25,6 +25,7 @@ mod provider;
 mod refreshing;
 mod settings;
 mod signed;
+mod state;
 mod tokens;
 mod visitor;
 

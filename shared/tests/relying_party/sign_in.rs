@@ -63,12 +63,55 @@ async fn tabs_that_sign_in_at_once_do_not_disturb_each_other() {
 async fn sign_ins_that_are_never_finished_do_not_pile_up() {
     let service = Service::start().await;
     let browser = service.browser();
-    for _ in 0..20 {
-        browser.callback_of(&service.provider, "/login").await;
+    for place in ["/".to_owned(), format!("/{}", "x".repeat(2_000))] {
+        for _ in 0..20 {
+            browser.callback_of(&service.provider, &format!("/login?return_to={place}")).await;
+            let cookies =
+                browser.cookies.lock().iter().map(|(name, value)| name.len() + value.len() + 3).sum::<usize>();
+            assert!(cookies <= 3 * 1024 || browser.cookies.lock().len() == 1, "{cookies}");
+        }
     }
-    assert_eq!(browser.cookies.lock().len(), 5);
     let last = browser.callback_of(&service.provider, "/login").await;
     assert_eq!(browser.open(&last).await.status, 303);
+}
+
+/// A browser that starts opens again what was open when it ended.
+#[actix_web::test]
+async fn ten_tabs_that_sign_in_at_once_all_come_back_to_their_places() {
+    let service = Service::start().await;
+    let browser = service.browser();
+    let mut tabs = Vec::new();
+    for tab in 0..10 {
+        let login = format!("/login?return_to=/mine?tab={tab}");
+        tabs.push((browser.callback_of(&service.provider, &login).await, format!("/mine?tab={tab}")));
+    }
+    for (callback, place) in tabs {
+        assert_eq!(browser.open(&callback).await.location(), place);
+    }
+}
+
+/// However many there are, and wherever the cookie went.
+#[actix_web::test]
+async fn a_sign_in_whose_cookie_is_gone_comes_back_to_its_place_by_another_one() {
+    let service = Service::start().await;
+    let browser = service.browser();
+    let first = browser.callback_of(&service.provider, "/login?return_to=/mine?tab=1").await;
+    let (_, state) = first.split_once("state=").unwrap();
+    let state = state.split('&').next().unwrap();
+    assert!(!state.contains("mine"), "the provider learns no place: {state}");
+    browser.cookies.lock().clear();
+    assert_refused("a guest", &browser.open(&first).await);
+    browser.sign_in(&service.provider, "/login").await;
+    assert_eq!(browser.open(&first).await.location(), "/mine?tab=1");
+    // Another sign-in's place, or one that was made up, is the front page.
+    let other = browser.callback_of(&service.provider, "/login?return_to=/mine?tab=2").await;
+    let place = |callback: &str| callback.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let (own, others) = (place(&first), place(&other));
+    let mixed = format!("{}.{}", own.split('.').next().unwrap(), others.split('.').nth(1).unwrap());
+    for odd in [mixed, format!("{own}x"), "a.%2Fmine".to_owned(), "a.".to_owned(), ".".to_owned()] {
+        let answer = browser.open(&format!("/callback?code=x&state={odd}")).await;
+        assert_eq!(answer.location(), "/", "{odd}");
+    }
 }
 
 #[actix_web::test]
@@ -139,9 +182,9 @@ async fn an_answer_counts_once() {
     let callback = browser.callback_of(&service.provider, "/login?return_to=/mine").await;
     let before = browser.copy();
     assert_eq!(browser.open(&callback).await.location(), "/mine");
-    // The back button: whoever is signed in stays so, and comes to the front page.
+    // The back button: whoever is signed in stays so, and comes to the same page.
     let again = browser.open(&callback).await;
-    assert_eq!((again.status, again.location()), (303, "/"));
+    assert_eq!((again.status, again.location()), (303, "/mine"));
     assert!(again.set_cookies().is_empty(), "{:?}", again.set_cookies());
     assert_refused("the same code again", &before.open(&callback).await);
 }

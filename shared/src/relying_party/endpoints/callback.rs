@@ -13,49 +13,96 @@ use crate::relying_party::mistake::Mistake;
 use crate::relying_party::pending::PendingLogin;
 use crate::relying_party::provider::{ProviderError, TokenResponse, plain};
 use crate::relying_party::signed::Refused;
+use crate::relying_party::state::State;
 use crate::relying_party::tokens::Tokens;
-use crate::relying_party::{Profile, RelyingParty, Visitor};
+use crate::relying_party::{Profile, RelyingParty, Visitor, state};
 use crate::return_to::ReturnTo;
+
+/// The codes of refusals: the person, or something else, has kept the sign-in from its end.
+const CANCELLED: &str = "sign_in_cancelled";
+const FAILED: &str = "sign_in_failed";
 
 /// Checks `state` and `iss`, exchanges the code, checks the ID token, and keeps the tokens in the session cookie.
 ///
 /// # Errors
 /// 400 for an answer to no sign-in of this browser, or one that is refused; 503 while the provider is away, or where this service
-/// is set up wrongly.
+/// is set up wrongly. Their pages lead to a new sign-in for the same place, but for the last.
 pub(super) async fn finish(
     relying_party: web::Data<RelyingParty>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query = Parameters::read(request.query_string().as_bytes())?;
-    let state = query.get("state").unwrap_or_default();
-    let Some(pending) = relying_party.pending(&request, state) else {
-        // A reload, or the back button, of somebody who is signed in.
-        return match relying_party.visitor(&request).await? {
-            Visitor::SignedIn(_) => Ok(to_own_page(&ReturnTo::default()).finish()),
-            Visitor::Guest => Err(failed("the sign-in was begun in another browser, or took too long; begin it again")),
-        };
+    let State { id, place } = state::read(&relying_party.0.cookies, query.get("state").unwrap_or_default());
+    let pending = relying_party.pending(&request, id);
+    let place = pending.as_ref().map(PendingLogin::return_to).or(place).unwrap_or_default();
+    let answered = match pending {
+        Some(pending) => relying_party.take_answer(&request, &query, id, &pending).await,
+        None => relying_party.take_stray(&request, &place).await,
     };
-    // A code that is used a second time ends what it gave: the browser may have brought it to another replica meanwhile.
-    before_an_effect()?;
-    // A code counts once, and so does its sign-in: whatever comes of it.
-    set_with_answer(&request, relying_party.0.cookies.forget_login(state))?;
-    let code = relying_party.read_answer(&query).await?;
-    let redirect_uri = relying_party.public("/callback");
-    let response = match relying_party.0.provider.exchange(&code, &pending.verifier, &redirect_uri).await {
-        Ok(response) => response,
-        Err(ProviderError::Refused(error)) if error == "invalid_grant" => {
-            return Err(failed("the sign-in took too long; begin it again"));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let tokens = relying_party.check(response, &pending).await?;
-    let cookie = relying_party.0.cookies.keep_session(&tokens.to_bytes())?;
-    Ok(to_own_page(&pending.return_to()).cookie(cookie).finish())
+    answered.inspect_err(|problem| offer_another(&request, problem, &place))
 }
 
+/// The page of a refusal offers to sign in once more.
+#[cfg(feature = "pages")]
+fn offer_another(request: &HttpRequest, problem: &Problem, place: &ReturnTo) {
+    use crate::pages::{Destination, NextStep, Page};
+
+    let is_of_the_sign_in = matches!(problem.code(), FAILED | CANCELLED | "unavailable");
+    let Some(page) = Page::of(request).filter(|_| is_of_the_sign_in) else { return };
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", place.as_str()).finish();
+    let step = NextStep {
+        language: page.language,
+        says: None,
+        action: page.texts().sign_in_again().to_owned(),
+        to: Destination::link(format!("/login?{query}")),
+        leads_to: None,
+        warning: None,
+    };
+    step.note(request);
+}
+
+#[cfg(not(feature = "pages"))]
+fn offer_another(_request: &HttpRequest, _problem: &Problem, _place: &ReturnTo) {}
+
 impl RelyingParty {
-    fn pending(&self, request: &HttpRequest, state: &str) -> Option<PendingLogin> {
-        let kept = self.0.cookies.login(request.headers(), state)?;
+    /// An answer to no sign-in that waits in this browser: a reload, or the back button, of somebody who is signed in; or one that
+    /// took too long, or was begun elsewhere.
+    async fn take_stray(&self, request: &HttpRequest, place: &ReturnTo) -> Result<HttpResponse, Problem> {
+        match self.visitor(request).await? {
+            Visitor::SignedIn(_) => Ok(to_own_page(place).finish()),
+            Visitor::Guest => Err(failed("the sign-in was begun in another browser, or took too long; begin it again")),
+        }
+    }
+
+    async fn take_answer(
+        &self,
+        request: &HttpRequest,
+        query: &Parameters,
+        id: &str,
+        pending: &PendingLogin,
+    ) -> Result<HttpResponse, Problem> {
+        // A code that is used a second time ends what it gave: the browser may have brought it to another replica meanwhile.
+        before_an_effect()?;
+        // A code counts once, and so does its sign-in: whatever comes of it.
+        set_with_answer(request, self.0.cookies.forget_login(id))?;
+        let code = self.read_answer(query).await?;
+        let tokens = self.check(self.exchange(&code, &pending.verifier).await?, pending).await?;
+        let cookie = self.0.cookies.keep_session(&tokens.to_bytes())?;
+        Ok(to_own_page(&pending.return_to()).cookie(cookie).finish())
+    }
+
+    async fn exchange(&self, code: &str, verifier: &str) -> Result<TokenResponse, Problem> {
+        match self.0.provider.exchange(code, verifier, &self.public("/callback")).await {
+            Ok(response) => Ok(response),
+            Err(ProviderError::Refused(error)) if error == "invalid_grant" => {
+                Err(failed("the sign-in took too long; begin it again"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn pending(&self, request: &HttpRequest, id: &str) -> Option<PendingLogin> {
+        let kept = self.0.cookies.login(request.headers(), id)?;
         PendingLogin::read(&kept, self.clock().now())
     }
 
@@ -75,7 +122,7 @@ impl RelyingParty {
             }
             leave_word(&plain(error));
             return Err(match error {
-                "access_denied" => Problem::bad_request("sign_in_cancelled", "the sign-in was cancelled"),
+                "access_denied" => Problem::bad_request(CANCELLED, "the sign-in was cancelled"),
                 "temporarily_unavailable" | "server_error" => {
                     Problem::unavailable("the sign-in service", "it says so in the browser")
                 }
@@ -148,7 +195,7 @@ fn leave_word(why: &str) {
 }
 
 fn failed(detail: &str) -> Problem {
-    Problem::bad_request("sign_in_failed", detail)
+    Problem::bad_request(FAILED, detail)
 }
 
 fn refused(why: impl std::fmt::Display) -> Problem {

@@ -10,7 +10,7 @@ use crate::authentication::cannot_tell;
 use crate::problem::Problem;
 use crate::relying_party::own_pages::{referring_page, unnamed};
 use crate::relying_party::pending::PendingLogin;
-use crate::relying_party::{RelyingParty, random_text};
+use crate::relying_party::{RelyingParty, random_text, state};
 use crate::request::must_be_a_page;
 use crate::return_to::ReturnTo;
 use crate::token::TokenError;
@@ -44,7 +44,7 @@ pub(super) async fn begin(
     }
     let metadata = relying_party.0.provider.metadata().await?;
     relying_party.must_be_set_up().await?;
-    let state = random_text::<16>();
+    let id = random_text::<16>();
     let pending = PendingLogin::begin(&return_to, max_age.map(u64::from), relying_party.clock().now());
     let mut location = metadata.authorization_endpoint;
     location
@@ -53,7 +53,7 @@ pub(super) async fn begin(
         .append_pair("client_id", &relying_party.0.config.client_id)
         .append_pair("redirect_uri", &relying_party.public("/callback"))
         .append_pair("scope", &relying_party.0.config.scope)
-        .append_pair("state", &state)
+        .append_pair("state", &state::write(&relying_party.0.cookies, &id, &return_to))
         .append_pair("nonce", &pending.nonce)
         .append_pair("code_challenge", &pending.challenge())
         .append_pair("code_challenge_method", "S256");
@@ -63,11 +63,12 @@ pub(super) async fn begin(
     if let Some(locales) = locales {
         location.query_pairs_mut().append_pair("ui_locales", locales);
     }
+    let begun = relying_party.0.cookies.keep_login(&id, &pending.to_bytes());
     let mut response = see_other(location.as_str());
-    for cookie in relying_party.0.cookies.forget_old_logins(request.headers()) {
+    for cookie in relying_party.0.cookies.forget_old_logins(request.headers(), &begun) {
         response.cookie(cookie);
     }
-    response.cookie(relying_party.0.cookies.keep_login(&state, &pending.to_bytes()));
+    response.cookie(begun);
     Ok(response.insert_header((CACHE_CONTROL, "no-store")).finish())
 }
 
