@@ -139,13 +139,13 @@ async function pages() {
   await elsewhere.getByText(given.email).waitFor();
   await eve.look(elsewhere, 'switch-account');
   const over = elsewhere.url();
-  await eve.link(elsewhere, words.useThatAccount).click();
+  await eve.link(elsewhere, words.switchAccount).click();
   await eve.isAt(elsewhere, given.account, /^\/sign-in$/);
   assert.equal(await elsewhere.getByLabel(words.email, { exact: true }).inputValue(), given.email);
   await eve.look(elsewhere, 'sign-in-instead');
-  await eve.link(elsewhere, words.stayWithAccount).click();
+  await eve.link(elsewhere, words.keepAccount).click();
   const declined = elsewhere.waitForRequest((it) => it.url().startsWith(given.redirect_uri));
-  await eve.button(elsewhere, words.stayWithThisOne).click();
+  await eve.button(elsewhere, words.keepThisOne).click();
   const told = new URL((await declined).url()).searchParams;
   assert.deepEqual([told.get('error'), told.get('state')], ['login_required', asked.state]);
   const again = await eve.tab();

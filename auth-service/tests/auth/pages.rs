@@ -704,7 +704,12 @@ async fn an_account_is_selected_or_another_signs_in(app: App) {
 
     let select = goes_to(&client.begin(&[("prompt", "select_account")]).go(&app, &mut browser).await).to_owned();
     let stranger = app.somebody().await;
-    let sign_in = select.replace("/select-account", "/sign-in");
+    let sign_in = format!("{}&another=true", select.replace("/select-account", "/sign-in"));
+    let page = browser.open(&app, &select).await;
+    assert!(page.text.contains(&sign_in.replace('&', "&#38;")), "{}", page.text);
+    let page = browser.open(&app, &sign_in).await;
+    assert!(value(&page, "email").is_empty() && !page.text.contains("Confirm that it is you"), "{}", page.text);
+    assert!(page.text.contains(&format!("{} is signed in here now", person.email)), "{}", page.text);
     app.clock.advance(Duration::from_secs(1));
     let answer = browser.fill_sign_in(&app, &sign_in, &stranger.email, PASSWORD).await;
     assert!(browser.open(&app, goes_to(&answer)).await.query("code").len() > 20);

@@ -34,7 +34,8 @@ struct SelectAccountPage<'a> {
 
 impl<'a> SelectAccountPage<'a> {
     fn new(page: &'a Page, flow: &Flow, user: &'a User, changed: bool) -> Self {
-        let (client, shown, another) = (flow.client_name(), flow.shown_to(user, &flow.client), step(flow, "/sign-in"));
+        let (client, shown) = (flow.client_name(), flow.shown_to(user, &flow.client));
+        let another = format!("{}&another=true", step(flow, "/sign-in"));
         Self { page, t: AuthTexts(page.language), client, user, another, shown, changed }
     }
 }

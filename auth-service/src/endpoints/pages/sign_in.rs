@@ -37,11 +37,13 @@ struct SignInPage<'a> {
 }
 
 impl<'a> SignInPage<'a> {
-    fn new(page: &'a Page, way: &'a Way, session: Option<&BrowserSession>, email: &str) -> Self {
+    /// `another` tells that the person has asked for another account than that of the session.
+    fn new(page: &'a Page, way: &'a Way, session: Option<&BrowserSession>, another: bool, email: &str) -> Self {
         let user = session.map(|session| &session.user);
         let is_meant =
             |user: &&User| way.email_hint().is_none_or(|hint| hint.parse().ok().as_ref() == Some(&user.email));
-        let again = user.filter(|user| !way.is_about_another_than(user.id)).is_some_and(|user| is_meant(&user));
+        let again =
+            user.filter(|user| !another && !way.is_about_another_than(user.id)).is_some_and(|user| is_meant(&user));
         let leaving = user.filter(|_| !again).map(|user| user.email.as_str().to_owned());
         let (alert, email, password) = (String::new(), Field::new(email), Field::default());
         Self { page, t: AuthTexts(page.language), way, again, leaving, alert, email, password }
@@ -54,6 +56,7 @@ pub(in crate::endpoints) async fn show(
     page: Page,
     Query(query): Query<WayQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let another = query.another.is_some();
     let way = Way::find(&service, &http, query).await?;
     let session = browser_session::find(&service, &http).await?;
     if let (Way::Local(path), Some(session)) = (&way, &session)
@@ -62,9 +65,10 @@ pub(in crate::endpoints) async fn show(
         return Ok(page.see_other(path.as_str()));
     }
     let page = way.page(page);
-    let known = session.as_ref().map(|session| &session.user).filter(|user| !way.is_about_another_than(user.id));
+    let known = session.as_ref().map(|session| &session.user);
+    let known = known.filter(|user| !another && !way.is_about_another_than(user.id));
     let email = way.email_hint().or(known.map(|user| user.email.as_str())).unwrap_or_default();
-    page.show(&SignInPage::new(&page, &way, session.as_ref(), email))
+    page.show(&SignInPage::new(&page, &way, session.as_ref(), another, email))
 }
 
 /// Whether a page of one's own account would have it.
@@ -87,13 +91,14 @@ pub(in crate::endpoints) async fn submit(
     Query(query): Query<WayQuery>,
     HtmlForm(form): HtmlForm<SignInForm>,
 ) -> Result<HttpResponse, Problem> {
+    let another = query.another.is_some();
     let way = match Way::of_form(&service, &http, query).await? {
         Ok(way) => way,
         Err(on) => return Ok(page.see_other(&on)),
     };
     let page = way.page(page);
     let current = browser_session::find(&service, &http).await?;
-    let mut again = SignInPage::new(&page, &way, current.as_ref(), form.email.trim());
+    let mut again = SignInPage::new(&page, &way, current.as_ref(), another, form.email.trim());
     let Some((email, password)) = again.read(&form.password) else {
         return page.answer(StatusCode::UNPROCESSABLE_ENTITY, &again);
     };

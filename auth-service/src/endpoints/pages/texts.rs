@@ -97,11 +97,11 @@ texts! {
             en: "To use that account, sign in with it: the account that is signed in now is then signed out in this browser.",
             zh: "如需使用该账户，请用它登录：当前账户随后将在此浏览器中退出登录。"
         }
-        switch_go_on { en: "Use that account", zh: "使用该账户" }
-        switch_stay { en: "Stay with this one", zh: "保留当前账户" }
-        switch_not_now { en: "Stay with the account that is signed in", zh: "保留当前登录的账户" }
+        switch_go_on { en: "Switch account", zh: "切换账户" }
+        switch_stay { en: "Keep this one", zh: "保留当前账户" }
+        switch_not_now { en: "Keep the account that is signed in", zh: "保留当前登录的账户" }
         switch_told(client) {
-            en: "If you stay, {client} is told that you did not sign in.",
+            en: "If you keep this one, {client} is told that you did not sign in.",
             zh: "如果保留当前账户，{client} 将得知您没有登录。"
         }
         expected_account(client, email) { en: "{client} expects the account {email}.", zh: "{client} 需要使用账户 {email}。" }

@@ -18,6 +18,8 @@ const DISPATCHER: &str = "/oauth2/authorize";
 pub(in crate::endpoints) struct WayQuery {
     flow: Option<String>,
     return_to: Option<ReturnTo>,
+    /// The person has asked for another account than the one that is signed in.
+    pub(super) another: Option<String>,
 }
 
 /// Where it leads, and what the pages show of it.
