@@ -23,6 +23,7 @@ async function pages() {
   await see(`${given.shop}/p/${given.sold_out}`, 'product-sold-out');
   assert.equal(await button(page, words.add).count(), 0, 'what is sold out cannot be chosen');
   await see(`${given.account}/sign-in?flow=none`, 'sign-in-over');
+  await see(`${given.account}/oauth2/logout/confirm?request=none`, 'log-out-over');
   await see(`${given.account}/sign-in`, 'sign-in-here');
   await button(page, words.signIn).click();
   await page.getByText(words.emailInvalid, { exact: true }).waitFor();

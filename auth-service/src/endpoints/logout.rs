@@ -57,7 +57,7 @@ pub(super) async fn log_out(
 ) -> Result<HttpResponse, Problem> {
     let form = Form::parse(http.query_string().as_bytes()).map_err(unreadable)?;
     let (id, request) = match form.get("request") {
-        Some(id) => (Some(id.to_owned()), waiting(&service, id).await?),
+        Some(id) => (Some(id.to_owned()), waiting(&service, &http, id).await?),
         None => (None, read(&service, &form).await?),
     };
     let session = browser_session::find(&service, &http).await?;
@@ -133,7 +133,7 @@ pub(super) async fn agreed(
     id: &str,
     account: Option<UserId>,
 ) -> Result<HttpResponse, Problem> {
-    let request = waiting(service, id).await?;
+    let request = waiting(service, http, id).await?;
     if let Some(session) = browser_session::find(service, http).await? {
         if account != Some(session.user.id) {
             return Ok(see_other(&to(QUESTION, id, request.ui_locales.as_deref())));
@@ -174,10 +174,9 @@ fn seal(service: &AuthService, request: &LogoutRequest) -> Result<String, Proble
 ///
 /// # Errors
 /// 400 `logout_over`; 503 when the database does not answer.
-pub(super) async fn waiting(service: &AuthService, id: &str) -> Result<LogoutRequest, Problem> {
-    let over = || Problem::bad_request("logout_over", "this sign-out is over; begin it again");
+pub(super) async fn waiting(service: &AuthService, http: &HttpRequest, id: &str) -> Result<LogoutRequest, Problem> {
     let opened = service.sealed_requests.open(Kind::Logout, id, service.clock.now());
-    let (_, request) = opened.ok_or_else(over)?;
+    let (_, request) = opened.ok_or_else(|| pages::log_out::over(http))?;
     Ok(still(service, request).await?.0)
 }
 

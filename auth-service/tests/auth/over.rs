@@ -19,6 +19,7 @@ on_both! {
     a_form_that_is_sent_twice_leads_where_it_led,
     a_registration_that_is_sent_twice_signs_in,
     a_pushed_request_that_is_over_leads_back_to_its_application,
+    a_sign_out_that_took_too_long_asks_anew,
 }
 
 const HOME: &str = "https://app.example/home";
@@ -30,10 +31,15 @@ async fn open(app: &App, browser: &mut Browser, path: &str) -> Answer {
 
 /// Where the page's first button leads, as a link.
 fn way_back(page: &Answer) -> url::Url {
+    way_back_as(page, "button")
+}
+
+fn way_back_as(page: &Answer, class: &str) -> url::Url {
     assert_eq!(page.status, 400, "{}", page.text);
     assert!(page.text.contains("This sign-in is over"), "{}", page.text);
     assert!(!page.headers.contains_key("location"));
-    let (_, rest) = page.text.split_once("<a class=\"button\" href=\"").unwrap_or_else(|| panic!("{}", page.text));
+    let (_, rest) =
+        page.text.split_once(&format!("<a class=\"{class}\" href=\"")).unwrap_or_else(|| panic!("{}", page.text));
     url::Url::parse(&rest.split('"').next().unwrap().replace("&#38;", "&")).unwrap()
 }
 
@@ -143,7 +149,7 @@ async fn a_way_back_is_named_and_asked_for_and_never_taken_unasked(app: App) {
     let asked = client.begin(&[("scope", "openid")]).go(&app, &mut browser).await;
     app.clock.advance(Duration::from_secs(30 * 60));
     let over = open(&app, &mut browser, &format!("/sign-in?flow={}", flow_of(&asked))).await;
-    assert_eq!(way_back(&over).host_str(), Some("app.example"));
+    assert_eq!(way_back_as(&over, "button secondary").host_str(), Some("app.example"));
     assert!(over.text.contains("has not checked this application"), "{}", over.text);
     assert!(over.text.contains("<bdi>app.example</bdi>"), "{}", over.text);
 }
@@ -235,6 +241,18 @@ async fn a_registration_that_is_sent_twice_signs_in(app: App) {
 /// The cookies of a browser that has only opened a page.
 fn page_cookies(browser: &Browser) -> std::collections::HashMap<String, String> {
     browser.cookies.iter().filter(|(name, _)| *name == "roam_csrf").map(|(a, b)| (a.clone(), b.clone())).collect()
+}
+
+async fn a_sign_out_that_took_too_long_asks_anew(app: App) {
+    let (mut browser, _) = signed_in(&app).await;
+    let asked = browser.get(&app, "/oauth2/logout").await;
+    let page = asked.location()[url::Position::BeforePath..].to_owned();
+    app.clock.advance(Duration::from_secs(10 * 60));
+    let over = open(&app, &mut browser, &page).await;
+    assert_eq!(over.status, 400);
+    assert!(over.text.contains("This sign-out is over"), "{}", over.text);
+    assert!(over.text.contains("<a class=\"button\" href=\"/oauth2/logout\""), "{}", over.text);
+    assert_eq!(browser.get(&app, "/account").await.status, 200, "nothing was done");
 }
 
 async fn a_pushed_request_that_is_over_leads_back_to_its_application(app: App) {

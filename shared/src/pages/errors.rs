@@ -26,6 +26,13 @@ struct ErrorPage<'a> {
     offers_sign_out: bool,
 }
 
+impl ErrorPage<'_> {
+    /// The shop is the better way then.
+    fn is_warned(&self) -> bool {
+        self.step.as_ref().is_some_and(|step| step.warning.is_some())
+    }
+}
+
 /// Answers a refusal as a page where a browser asks for one, in an `App` with pages; everything else passes.
 pub(crate) async fn as_page<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B, BoxBody>> {
     let status = response.status();
@@ -95,6 +102,7 @@ fn words(page: &Page, status: StatusCode, code: &str, retry_after: u64) -> (&'st
         (403, "invalid_csrf_token" | "cross_origin_request") => (t.form_expired(), t.form_expired_next()),
         (400, SEVERAL_LOGINS) => (t.several_logins(), t.several_logins_next()),
         (400, "flow_over") => (t.sign_in_over(), t.sign_in_over_next()),
+        (400, "logout_over") => (t.sign_out_over(), t.sign_out_over_next()),
         (400, "sign_in_cancelled") => (t.sign_in_cancelled(), t.sign_in_cancelled_next()),
         (400, "sign_in_failed") => (t.sign_in_failed(), t.sign_in_failed_next()),
         (400 | 405 | 415 | 422, _) => (t.wrong_request(), t.wrong_request_next()),

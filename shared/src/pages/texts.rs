@@ -83,6 +83,11 @@ texts! {
             en: "It took too long, was finished already, or was begun in another browser. Go back to where you came from, and sign in from there.",
             zh: "登录超时、已经完成，或是在另一个浏览器中开始的。请回到原来的页面，重新登录。"
         }
+        sign_out_over { en: "This sign-out is over", zh: "本次退出操作已失效" }
+        sign_out_over_next {
+            en: "It was left open for too long, so nothing was done, and whoever was signed in still is. Sign out from here, or go back to the shop.",
+            zh: "页面打开的时间过长，因此未执行任何操作，登录状态保持不变。您可以在此退出登录，或返回商店。"
+        }
         sign_in_cancelled { en: "The sign-in was cancelled", zh: "登录已取消" }
         sign_in_cancelled_next {
             en: "You stopped it, or did not allow it, so nothing was changed. Sign in again if you want to go on, or go back to the shop.",

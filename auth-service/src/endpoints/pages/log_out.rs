@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use shared::pages::{HtmlForm, Page, texts};
+use shared::pages::{Destination, HtmlForm, NextStep, Page, texts};
 use shared::problem::Problem;
 use shared::request::Query;
 use shared::session::UserId;
@@ -55,7 +55,7 @@ pub(in crate::endpoints) async fn show(
     page: Page,
     Query(query): Query<LogOutQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let request = logout::waiting(&service, &query.request).await?;
+    let request = logout::waiting(&service, &http, &query.request).await?;
     let Some(BrowserSession { user, .. }) = browser_session::find(&service, &http).await? else {
         return Ok(page.see_other(&logout::to("/oauth2/logout", &query.request, None)));
     };
@@ -67,6 +67,22 @@ pub(in crate::endpoints) async fn show(
     let page = if let Some(address) = &address { page.form_leads_to(address) } else { page };
     let host = address.as_ref().map(place_of);
     page.show(&LogOutPage { page: &page, t: LogOutTexts(page.language), request: &request, user: &user, host })
+}
+
+/// 400 `logout_over`. Its page asks anew: nothing is known of whose wish it was.
+pub(in crate::endpoints) fn over(http: &HttpRequest) -> Problem {
+    if let Some(page) = Page::of(http) {
+        let step = NextStep {
+            language: page.language,
+            says: None,
+            action: page.texts().sign_out().to_owned(),
+            to: Destination::link("/oauth2/logout"),
+            leads_to: None,
+            warning: None,
+        };
+        step.note(http);
+    }
+    Problem::bad_request("logout_over", "this sign-out is over; begin it again")
 }
 
 #[derive(Deserialize)]
