@@ -4,4 +4,5 @@
 mod chromium;
 mod pages;
 mod sessions;
+mod single_page;
 mod story;
