@@ -30,6 +30,11 @@ impl DataFolder {
         Self { path, new_keys: Vec::new(), databases: Vec::new() }
     }
 
+    /// The folder, where keys were made up that it should hold: what is sealed with them now could never be read again.
+    pub(crate) fn is_missing(&self) -> Option<&Path> {
+        (!self.new_keys.is_empty()).then_some(&*self.path)
+    }
+
     /// The URL of a SQLite file in it.
     pub(crate) fn database(&mut self, name: &str) -> String {
         let path = self.path.join(name);

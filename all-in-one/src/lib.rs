@@ -10,7 +10,8 @@ mod welcome;
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
-use auth_service::CreatedUser;
+use auth_service::client_commands::{self, ClientCommand};
+use auth_service::{AuthService, CreatedUser};
 use shared::calls::in_service;
 use shared::database::{Alone, Database};
 use shared::program::{self, Fault};
@@ -51,6 +52,20 @@ pub async fn start(mut config: Config) -> anyhow::Result<Started> {
     let orders = in_service(config.orders.server.name, order_service::start(config.orders)).await;
     let orders = orders.context("the order service cannot start")?;
     Ok(Started { auth: auth.running, cart, orders, created: auth.created, _alone: alone, _data: data })
+}
+
+/// Makes, shows and changes clients of the auth service, beside a process that runs with the same data or without one.
+///
+/// # Errors
+/// The data folder was never used, or what is asked for is refused.
+pub async fn client(config: Config, command: ClientCommand) -> anyhow::Result<()> {
+    if let Some(missing) = config.data.is_missing() {
+        let next = "start all-in-one once, in this folder or with this DATA_DIR";
+        let fault = format!("the keys are not in {} yet", missing.display());
+        return Err(anyhow::Error::new(Fault::new(fault, next)));
+    }
+    let service = AuthService::open(&config.auth).await.context("the accounts cannot be opened")?;
+    client_commands::run(&service, command).await
 }
 
 impl Started {

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use all_in_one::Config;
+use auth_service::client_commands::ClientCommand;
 use clap::{Parser, Subcommand};
 use shared::config::Settings;
 use shared::telemetry::{self, TelemetryConfig};
@@ -21,6 +22,9 @@ struct Arguments {
 enum Command {
     /// Print all settings with their value, where it came from, and their meaning.
     Config,
+    /// Make, see and change clients, also while the platform runs.
+    #[command(subcommand)]
+    Client(ClientCommand),
 }
 
 #[tokio::main]
@@ -39,6 +43,9 @@ async fn run() -> anyhow::Result<()> {
     }
     settings.finish()?;
     let _telemetry = telemetry::start("all-in-one", &telemetry)?;
+    if let Some(Command::Client(command)) = arguments.command {
+        return all_in_one::client(config, command).await;
+    }
     let (addresses, strategy) = (config.addresses, config.strategy());
     let started = all_in_one::start(config).await?;
     // Not by the log: made-up passwords are for the eyes of whoever started it.

@@ -1,6 +1,7 @@
 //! The program as a newcomer meets it: started, read, followed, stopped, started again.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -352,5 +353,41 @@ async fn a_second_one_on_the_same_data_is_refused() {
     let (succeeded, said) =
         newcomer.asks(&[("AUTH_ADDR", &ports[0]), ("CART_ADDR", &ports[1]), ("ORDER_ADDR", &ports[2])], None);
     assert!(!succeeded && said.contains("another process works with data"), "{said}");
+    running.stops(Signal::TERM);
+}
+
+#[tokio::test]
+async fn clients_are_made_and_changed_beside_one_that_runs_and_its_memory_is_left_alone() {
+    let newcomer = Newcomer::arrives();
+    let client = |arguments: &[&str], metadata: &str| {
+        let mut command = newcomer.command();
+        command.arg("client").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        child.stdin.take().expect("its input").write_all(metadata.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.success(), said)
+    };
+    let wishes = r#"{"client_id": "wish-service", "redirect_uris": ["http://localhost:8084/callback"]}"#;
+    let (made, [_, why]) = client(&["create"], wishes);
+    assert!(!made && why.contains("  next: start all-in-one once"), "its keys are nowhere yet: {why}");
+    assert!(!newcomer.folder.path().join("data").exists(), "something was made");
+
+    let running = newcomer.starts().await;
+    let (made, [shown, why]) = client(&["create"], wishes);
+    assert!(made, "{why}");
+    let shown: Value = serde_json::from_str(&shown).expect("JSON alone");
+    let secret = shown["client_secret"].as_str().expect("a secret").to_owned();
+    let token = |secret: String| {
+        let form =
+            [("grant_type", "authorization_code"), ("code", "x"), ("redirect_uri", "http://localhost:8084/callback")];
+        let request = Client::new().post(newcomer.url(0, "/oauth2/token")).form(&form);
+        async move { request.basic_auth("wish-service", Some(secret)).send().await.expect("an answer").status() }
+    };
+    assert_eq!(token(secret.clone()).await, 400, "the one that runs knows the client at once, and not the code");
+    assert_eq!(token("a secret of somebody else".to_owned()).await, 401);
+    let (removed, [_, why]) = client(&["delete", "wish-service"], "");
+    assert!(!removed && why.contains("DELETE /admin/clients/"), "{why}");
+    assert_eq!(token(secret).await, 400, "it is there still");
     running.stops(Signal::TERM);
 }

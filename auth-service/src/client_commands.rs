@@ -1,29 +1,31 @@
-//! `auth-service client …`: clients, as an operator with a shell makes, sees, changes and removes them. Prints JSON.
+//! `auth-service client …` and `all-in-one client …`: clients, as an operator with a shell makes, sees, changes and removes
+//! them. Prints JSON.
 
 use std::io::Read as _;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use auth_service::AuthService;
-use auth_service::clients::administered::{ChangedClient, NewClient};
-use auth_service::clients::information::AdministeredClient;
-use auth_service::clients::registration::{self, InitialTokenPlan};
-use auth_service::clients::registry;
-use auth_service::clients::secret::LONGEST_FORMER_LIFE;
-use auth_service::storage::audit::By;
-use auth_service::storage::clients as storage;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::config::Setting as _;
+use shared::problem::Problem;
 
-use crate::{failure, say};
+use crate::AuthService;
+use crate::clients::administered::{ChangedClient, NewClient};
+use crate::clients::information::AdministeredClient;
+use crate::clients::registration::{self, InitialTokenPlan};
+use crate::clients::registry;
+use crate::clients::secret::LONGEST_FORMER_LIFE;
+use crate::storage::audit::By;
+use crate::storage::clients as storage;
 
 /// How many clients are read at once.
 const PAGE: i64 = 100;
 
-#[derive(Subcommand)]
-pub(crate) enum ClientCommand {
+/// What is done with clients.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
     /// Make a client. The standard input is its metadata (RFC 7591) as JSON, with client_id, first_party, approved and
     /// disabled where they are wanted. A secret, where it needs one, is made up and printed.
     Create,
@@ -56,7 +58,11 @@ pub(crate) enum ClientCommand {
     },
 }
 
-pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> anyhow::Result<()> {
+/// Does it. The sessions of a process that runs beside this one, and keeps them in its memory, are out of reach here.
+///
+/// # Errors
+/// What is refused, or does not answer, in words for an operator.
+pub async fn run(service: &AuthService, command: ClientCommand) -> anyhow::Result<()> {
     let by = By::COMMAND_LINE;
     match command {
         ClientCommand::Create => {
@@ -81,6 +87,12 @@ pub(crate) async fn client(service: &AuthService, command: ClientCommand) -> any
             print(&AdministeredClient::from(rotated.map_err(failure)?))
         }
         ClientCommand::Delete { id } => {
+            if service.sessions.remembers_since().is_some() {
+                let next = "remove it there: DELETE /admin/clients/{client_id}, as an administrator";
+                bail!(
+                    "sessions are in the memory of the service that runs, and what the client has in them is to end: {next}"
+                );
+            }
             registry::delete(service, &id, &by).await.map_err(failure)?;
             print(&json!({"deleted": id}))
         }
@@ -113,7 +125,12 @@ fn given() -> anyhow::Result<Map<String, Value>> {
     serde_json::from_str(&text).context("expected the client's metadata as a JSON object on the standard input")
 }
 
+#[expect(clippy::print_stdout, reason = "what a person asked for goes to the standard output")]
 fn print(value: &impl Serialize) -> anyhow::Result<()> {
-    say(&serde_json::to_string_pretty(value)?);
+    println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+fn failure(problem: Problem) -> anyhow::Error {
+    anyhow::Error::msg(problem.to_string())
 }

@@ -9,6 +9,7 @@ pub mod authorization;
 pub mod back_channel;
 pub mod browser_session;
 pub mod client_authentication;
+pub mod client_commands;
 pub mod clients;
 pub mod codes;
 mod config;

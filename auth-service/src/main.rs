@@ -1,11 +1,10 @@
 //! The auth service as a program: serves until SIGTERM or SIGINT, or does one task and ends.
 
-mod client_commands;
-
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use auth_service::client_commands::{self, ClientCommand};
 use auth_service::email::Email;
 use auth_service::password::NewPassword;
 use auth_service::roles::Roles;
@@ -20,8 +19,6 @@ use shared::problem::Problem;
 use shared::program;
 use shared::session::{EndReason, SessionId};
 use shared::telemetry::{self, TelemetryConfig};
-
-use self::client_commands::{ClientCommand, client};
 
 /// Accounts, login, sessions, tokens and keys. Without a command it serves. Settings come from the environment.
 #[derive(Parser)]
@@ -125,7 +122,7 @@ async fn run() -> anyhow::Result<()> {
             Ok(())
         }
         Some(Command::User(command)) => user(&AuthService::open(&config).await?, command).await,
-        Some(Command::Client(command)) => client(&AuthService::open(&config).await?, command).await,
+        Some(Command::Client(command)) => client_commands::run(&AuthService::open(&config).await?, command).await,
         Some(Command::Keys(KeysCommand::Rotate { alg, at_once })) => {
             let how = if at_once { Rotate::AtOnce } else { Rotate::Planned };
             for key in AuthService::open(&config).await?.keys.rotate(alg, how, &By::COMMAND_LINE).await? {

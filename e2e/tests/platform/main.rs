@@ -1,10 +1,14 @@
 //! The platform as a user meets it: journeys, races and faults, on the all-in-one (SQLite, memory) and on three processes
 //! (PostgreSQL, Redis).
 
+#[path = "../clients/browser.rs"]
+#[expect(dead_code, reason = "it does more for other tests")]
+mod browser;
 mod by_cookie;
 mod documents;
 mod faults;
 mod full_disk;
+mod joining;
 mod mistakes;
 mod on_behalf;
 mod operation;

@@ -21,6 +21,7 @@ mod mistake;
 mod on_behalf;
 mod own_pages;
 mod pending;
+mod plain_pages;
 mod provider;
 mod refreshing;
 mod settings;
@@ -37,6 +38,7 @@ use url::Url;
 
 pub use self::endpoints::endpoints;
 pub use self::on_behalf::OnBehalfError;
+pub use self::plain_pages::refusals_as_pages;
 pub use self::tokens::Profile;
 pub use self::visitor::{RecentlySignedIn, SignedIn, Visitor};
 use crate::authentication::{Audience, Binding, Demand, Principal, Refusal, SingleSignOn};
