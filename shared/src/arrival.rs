@@ -87,6 +87,7 @@ impl Arrival {
     }
 
     /// The request is carried out though its client hangs up: it only ends something.
+    #[cfg(any(feature = "server", test))]
     #[cfg(feature = "server")]
     pub(crate) fn goes_on_when_hung_up(&self) {
         self.goes_on.store(true, Ordering::Release);
