@@ -17,9 +17,9 @@ fn rows(page: &str) -> Vec<Vec<String>> {
     tables.map(cells).filter(|cells| cells[0] != "program").collect()
 }
 
-/// Name and version of what the programs of node ask for.
-fn of_node() -> BTreeMap<String, String> {
-    let text = fs::read_to_string(repository().join("e2e/clients/package.json")).expect("the packages");
+/// Name and version of what the programs of a folder ask for.
+fn of_node(folder: &str) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(repository().join(folder).join("package.json")).expect("the packages");
     let package: Value = serde_json::from_str(&text).expect("JSON");
     let asked = package["dependencies"].as_object().expect("packages");
     let version = |value: &Value| value.as_str().expect("a version").rsplit('@').next().map(str::to_owned);
@@ -41,8 +41,9 @@ const PARTS: [&str; 4] = ["express", "express-session", "jwks-rsa", "passport"];
 fn each_client_stands_in_the_document_with_its_version() {
     let page = fs::read_to_string(repository().join("docs/clients.md")).expect("the document");
     let rows = rows(&page);
-    let of_node = of_node().into_iter().filter(|(name, _)| !PARTS.contains(&name.as_str()));
-    for (name, version) in of_node.chain(of_python()) {
+    let of_node = of_node("e2e/clients").into_iter().filter(|(name, _)| !PARTS.contains(&name.as_str()));
+    let of_browser = of_node("e2e/browser").into_iter().filter(|(name, _)| name.starts_with("oidc"));
+    for (name, version) in of_node.chain(of_browser).chain(of_python()) {
         // Some are named with what they are used in: `Authlib (Flask)`.
         let is_named = |row: &Vec<String>| row[0].split(" (").next() == Some(name.as_str()) && row[1] == version;
         assert!(rows.iter().any(is_named), "no row of {name} {version}");
@@ -52,8 +53,9 @@ fn each_client_stands_in_the_document_with_its_version() {
 #[test]
 fn each_test_that_the_document_names_is_there() {
     let page = fs::read_to_string(repository().join("docs/clients.md")).expect("the document");
-    let folder = repository().join("e2e/tests/clients");
-    let files = fs::read_dir(folder).expect("the tests").map(|entry| entry.expect("a file").path());
+    let folders = ["e2e/tests/clients", "e2e/tests/browser"].map(|folder| repository().join(folder));
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the tests"));
+    let files = entries.map(|entry| entry.expect("a file").path());
     let sources: String = files.map(|path| fs::read_to_string(path).expect("a source")).collect();
     let mut named = 0;
     for row in rows(&page) {

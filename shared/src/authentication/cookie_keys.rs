@@ -153,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn in_the_documented_order_each_replica_opens_what_the_others_seal_while_a_step_is_rolled_out() {
+        let opens_at_both = |steps: &[&[u8]]| {
+            let pair_of_steps = |pair: &[&[u8]]| {
+                let [before, after] = [keys(pair[0]), keys(pair[1])];
+                let cookies = [before.seal("c", b"secret"), after.seal("c", b"secret")];
+                cookies.iter().all(|cookie| before.open("c", cookie).is_some() && after.open("c", cookie).is_some())
+            };
+            steps.windows(2).all(pair_of_steps)
+        };
+        assert!(opens_at_both(&[&[1], &[1, 2], &[2, 1]]), "behind first, then in front");
+        assert!(!opens_at_both(&[&[1], &[2, 1]]), "in front at once signs people out where it is not known yet");
+        assert!(!opens_at_both(&[&[2, 1], &[2]]), "so does taking the old one out before its cookies are over");
+    }
+
+    #[test]
     fn a_changed_or_cut_cookie_does_not_open() {
         let keys = keys(&[1]);
         let sealed = keys.seal("c", b"secret");
