@@ -42,7 +42,8 @@ pub(super) enum Mistake {
     TokenLife,
     #[error(
         "the auth service's tokens for the client {id} are not for this service, {audience}: API_SCOPES there must have \
-         WORD={audience}, and WORD must be in the client's scope there and in the scope that is asked for here, {scope:?}"
+         WORD={audience}, and WORD must be in the client's scope there, in the scope that is asked for here, {scope:?}, and in with_scope here where the \
+         code has that"
     )]
     Audience { id: String, audience: String, scope: String },
 }

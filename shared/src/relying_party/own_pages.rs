@@ -36,6 +36,24 @@ pub(super) fn came(headers: &HeaderMap, public_url: &Url) -> Came {
     }
 }
 
+/// Whether a page of this service asks for a change: one of its public address, or of the host that the request was sent to,
+/// which a browser names by itself. A client that says nothing is no browser of today, and brings an access token.
+pub(super) fn asks_for_a_change(headers: &HeaderMap, public_url: &Url) -> bool {
+    match came(headers, public_url) {
+        Came::FromOwnPage => true,
+        Came::Unsaid => false,
+        Came::FromElsewhere => !headers.contains_key("sec-fetch-site") && is_of_the_asked_host(headers, public_url),
+    }
+}
+
+fn is_of_the_asked_host(headers: &HeaderMap, public_url: &Url) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = text(ORIGIN).and_then(|origin| Url::parse(origin).ok()) else { return false };
+    let asked = text(HOST).and_then(|host| Url::parse(&format!("{}://{host}", origin.scheme())).ok());
+    let is_as_safe = origin.scheme() == public_url.scheme() || origin.scheme() == "https";
+    is_as_safe && asked.is_some_and(|asked| asked.origin() == origin.origin())
+}
+
 /// The page of this service that a request comes from, where the browser names it.
 pub(super) fn referring_page(headers: &HeaderMap, public_url: &Url) -> Option<ReturnTo> {
     let referer = Url::parse(headers.get(REFERER)?.to_str().ok()?).ok()?;
@@ -125,5 +143,33 @@ mod tests {
         }
         assert_eq!(came(&[]), Came::Unsaid);
         assert_eq!(came(&[("sec-fetch-site", "none")]), Came::Unsaid);
+    }
+
+    #[test]
+    fn only_a_page_of_the_public_address_or_of_the_asked_host_asks_for_a_change() {
+        let asks = |own: &str, pairs: &[(&'static str, &'static str)]| {
+            let pairs =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            asks_for_a_change(&pairs.collect(), &Url::parse(own).expect("a URL"))
+        };
+        let (http, https) = ("http://localhost:8082/", "https://wishes.example/");
+        assert!(asks(http, &[("sec-fetch-site", "same-origin")]));
+        assert!(asks(http, &[("origin", "http://localhost:8082"), ("host", "elsewhere")]));
+        assert!(asks(http, &[("origin", "http://10.0.0.7:8082"), ("host", "10.0.0.7:8082")]));
+        assert!(asks(https, &[("origin", "https://inside:8082"), ("host", "inside:8082")]));
+        for refused in [
+            &[][..],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "same-site"), ("origin", "http://10.0.0.7"), ("host", "10.0.0.7")],
+            &[("origin", "http://localhost:8083"), ("host", "localhost:8082")],
+            &[("origin", "null"), ("host", "localhost:8082")],
+            &[("origin", "http://evil.test"), ("host", "localhost:8082")],
+        ] {
+            assert!(!asks(http, refused), "{refused:?}");
+        }
+        assert!(
+            !asks(https, &[("origin", "http://inside:8082"), ("host", "inside:8082")]),
+            "anybody on the way wrote it"
+        );
     }
 }

@@ -14,7 +14,7 @@ use url::form_urlencoded;
 
 use super::cookies::Presented;
 use super::id_token::{self, CLOCK_SKEW, Expected};
-use super::own_pages::place_of;
+use super::own_pages::{asks_for_a_change, place_of};
 use super::provider::ProviderError;
 use super::refreshing::Outcome;
 use super::signed::Refused;
@@ -26,12 +26,15 @@ use crate::authentication::{Caller, Principal, cannot_tell, set_with_answer};
 #[cfg(feature = "pages")]
 use crate::pages::{Greeter, Visit};
 use crate::problem::Problem;
+use crate::ration::Ration;
 use crate::session::Session;
 
 /// An access token that is about to expire is renewed: what a page does with it takes a moment too.
 const ABOUT_TO_EXPIRE: Duration = Duration::from_secs(10);
 
 /// Somebody who signed in here, and whose session has not ended as far as this service knows.
+///
+/// By the session's cookie, a request that changes something is a page's of this service, or refused: 403 `cross_site`.
 ///
 /// As an extractor, it sends whoever is not signed in to `/login`, by a 303 that comes back to the same page, where a
 /// browser asks for a page; else it answers 401. 503 while it cannot be said who it is.
@@ -124,6 +127,17 @@ impl RelyingParty {
     /// Who visits, by the session cookie. Touches the network only where the access token has to be renewed.
     pub(super) async fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
         let presented = self.0.cookies.session(request.headers());
+        if presented.present && !self.may_speak_for(request) {
+            static LINES: Ration = Ration::new();
+            LINES.tell("a change by the session's cookie is refused", |left_out| {
+                tracing::info!(
+                    left_out,
+                    "a change by the session's cookie is refused: no page of this service asks for it (PUBLIC_URL)"
+                );
+            });
+            let detail = "a page of another origin asked for this; the session's cookie does not speak for it";
+            return Err(Problem::forbidden("cross_site", detail));
+        }
         let Some(tokens) = self.of_one_person(request, &presented)? else {
             // Not ours, of a key that is gone, or changed.
             if presented.present {
@@ -141,6 +155,11 @@ impl RelyingParty {
             }
         }
         self.renew(request, tokens).await
+    }
+
+    /// Browsers send the cookie along with forms of every host of the same site, and of every port of localhost.
+    fn may_speak_for(&self, request: &HttpRequest) -> bool {
+        request.method().is_safe() || asks_for_a_change(request.headers(), &self.0.config.public_url)
     }
 
     /// The tokens of a request's cookies, where they are one person's.

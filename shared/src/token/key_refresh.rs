@@ -50,7 +50,10 @@ pub(super) async fn keep_fresh(keys: &KeySet, url: Url) {
             Err(error) => {
                 let cause = format!("{error:#}");
                 if cause != trouble {
-                    tracing::warn!(%cause, "the issuer's key set cannot be read; the last good one stays");
+                    tracing::warn!(
+                        %cause,
+                        "the issuer's key set cannot be read (ISSUER, ISSUER_INTERNAL_URL or JWKS_URL); the last good one stays, if any"
+                    );
                     trouble = cause;
                 }
                 let longest = if keys.has_keys() { LONGEST_PAUSE } else { LONGEST_PAUSE_WITHOUT_KEYS };

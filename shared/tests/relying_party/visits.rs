@@ -156,3 +156,38 @@ async fn hf4_a_page_that_comes_too_late_renews_no_token() {
     let late = browser.send(browser.get("/mine").header(WAITED, 20)).await;
     assert_eq!(late.status, 200, "a page that changes nothing is shown however late it is");
 }
+
+#[actix_web::test]
+async fn hl1_no_page_of_another_origin_changes_anything_by_the_sessions_cookie() {
+    let service = Service::start().await;
+    let browser = service.signed_in().await;
+    let asked = async |path: &str, headers: &[(&str, &str)]| {
+        let request = headers.iter().fold(browser.get(path), |request, (name, value)| request.header(*name, *value));
+        let mut request = request.build().unwrap();
+        *request.method_mut() = reqwest::Method::POST;
+        let builder = reqwest::RequestBuilder::from_parts(reqwest::Client::new(), request);
+        browser.send(builder).await
+    };
+    for path in ["/wish", "/pay/7"] {
+        for elsewhere in [
+            &[][..],
+            &[("Sec-Fetch-Site", "none")],
+            &[("Origin", "http://localhost:31085"), ("Sec-Fetch-Site", "same-site")],
+            &[("Origin", "null"), ("Sec-Fetch-Site", "cross-site")],
+            &[("Origin", "http://evil.test")],
+            &[("Origin", "null")],
+        ] {
+            let refused = asked(path, elsewhere).await;
+            assert_eq!(
+                (refused.status, refused.json()["code"].as_str()),
+                (403, Some("cross_site")),
+                "{path} {elsewhere:?}"
+            );
+            assert!(refused.set_cookies().is_empty(), "the session goes on");
+        }
+        for own in [&[("Sec-Fetch-Site", "same-origin")][..], &[("Origin", &service.base)]] {
+            assert_eq!(asked(path, own).await.status, 200, "{path} {own:?}");
+        }
+    }
+    assert!(browser.is_signed_in().await);
+}

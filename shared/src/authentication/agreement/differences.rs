@@ -23,8 +23,8 @@ pub(in crate::authentication) struct Here {
 pub(super) enum Store {
     /// It reads none.
     None,
-    /// It does not answer.
-    Away,
+    /// It does not answer, or not to this user: why.
+    Away(String),
     /// It answers, with this mark or without one.
     There(Option<StoreMarked>),
 }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn two_that_are_set_up_alike_do_not_differ() {
-        for store in [marked("one"), Store::Away, Store::None] {
+        for store in [marked("one"), Store::Away(String::new()), Store::None] {
             assert_eq!(here().differences(ISSUER, &platform(), &store), [""; 0]);
         }
         let longer = Here { access_token_ttl: Duration::from_secs(600), ..here() };

@@ -73,14 +73,14 @@ impl PlatformCheck {
         };
         let store = match &self.store {
             None => Store::None,
-            Some(store) => store.read().await.map_or(Store::Away, Store::There),
+            Some(store) => store.read().await.map_or_else(|error| Store::Away(error.to_string()), Store::There),
         };
         let differences = here.differences(&issuer, &platform, &store);
         match store {
             _ if !differences.is_empty() => Look::Differs(differences),
-            Store::Away => Look::Unknown(
-                "whether REDIS_URL leads to the auth service's store is not known: Redis does not answer".to_owned(),
-            ),
+            Store::Away(why) => Look::Unknown(format!(
+                "whether REDIS_URL leads to the auth service's store is not known (the key roam:platform there): {why}"
+            )),
             Store::None | Store::There(_) => Look::Agrees,
         }
     }
