@@ -166,7 +166,11 @@ impl Config {
         Self {
             database_url,
             stores,
-            database_connections: settings.or("DATABASE_CONNECTIONS", "16", "the most connections to the database"),
+            database_connections: settings.at_least_one(
+                "DATABASE_CONNECTIONS",
+                "16",
+                "the most connections to the database",
+            ),
             site: Site::read(settings, address_of(&issuer), address_of(&issuer), ("/sign-in", "/sign-out")),
             issuer,
             jwks_url: settings
@@ -194,11 +198,7 @@ impl Config {
             ),
             hash_threads: read_hash_threads(settings),
             hash_queue: settings.or("HASH_QUEUE", "64", "how many passwords may wait to be hashed"),
-            trusted_proxies: TrustedProxies(settings.or(
-                "TRUSTED_PROXIES",
-                "",
-                "networks whose X-Forwarded-For is believed, such as 10.0.0.0/8",
-            )),
+            trusted_proxies: TrustedProxies::read(settings),
             admin_allowed_networks: settings.or(
                 "ADMIN_ALLOWED_NETWORKS",
                 "",
@@ -323,44 +323,44 @@ fn read_key_plan(settings: &mut Settings, token_life: Duration) -> KeyPlan {
 }
 
 fn read_throttle_limits(settings: &mut Settings) -> ThrottleLimits {
-    let attempts_per_account: u64 = settings.or(
+    let attempts_per_account: u64 = settings.at_least_one(
         "LOGIN_ATTEMPTS_PER_ACCOUNT",
         "10",
         "wrong passwords per account and network, or per browser that knows the account, and window",
     );
     let limits = ThrottleLimits {
         attempts_per_account,
-        attempts_per_account_overall: settings.or(
+        attempts_per_account_overall: settings.at_least_one(
             "LOGIN_ATTEMPTS_PER_ACCOUNT_OVERALL",
             &attempts_per_account.saturating_mul(10).to_string(),
             "wrong passwords per account and window, from all networks together; by default ten times those from one",
         ),
-        attempts_per_address: settings.or(
+        attempts_per_address: settings.at_least_one(
             "LOGIN_ATTEMPTS_PER_ADDRESS",
             "100",
             "wrong passwords per network and window, for all accounts together",
         ),
-        registrations_per_address: settings.or(
+        registrations_per_address: settings.at_least_one(
             "REGISTRATIONS_PER_ADDRESS",
             "100",
             "accounts made per address and window",
         ),
-        client_failures: settings.or(
+        client_failures: settings.at_least_one(
             "CLIENT_FAILURES",
             "100",
             "failed proofs of who a client is, per client, address and window",
         ),
-        client_registrations_per_address: settings.or(
+        client_registrations_per_address: settings.at_least_one(
             "CLIENT_REGISTRATIONS_PER_ADDRESS",
             "100",
             "clients that try to register themselves per address and window",
         ),
-        changes_per_owner: settings.or(
+        changes_per_owner: settings.at_least_one(
             "CHANGES_PER_OWNER",
             "100",
             "changes of its own entry by an account or a registered client, per window",
         ),
-        window: settings.or("LOGIN_ATTEMPTS_WINDOW", "15m", "the window of these"),
+        window: settings.positive("LOGIN_ATTEMPTS_WINDOW", "15m", "the window of these"),
     };
     if limits.attempts_per_account_overall < limits.attempts_per_account {
         settings.mistake("LOGIN_ATTEMPTS_PER_ACCOUNT_OVERALL: expected at least LOGIN_ATTEMPTS_PER_ACCOUNT");

@@ -172,6 +172,7 @@ async fn user(service: &AuthService, command: UserCommand) -> anyhow::Result<()>
         }
         UserCommand::SetRoles { email, roles } => {
             let roles = Roles::new(roles)?;
+            service.platform.must_be_the_services().await?;
             let user = find(service, &email).await?;
             let user = accounts::set_roles(service, user.id, &roles, &By::COMMAND_LINE).await.map_err(failure)?;
             say(&format!("{} has the roles: {}; its sessions have ended", user.email, user.roles));
@@ -182,6 +183,7 @@ async fn user(service: &AuthService, command: UserCommand) -> anyhow::Result<()>
 
 async fn sessions(service: &AuthService, command: SessionsCommand) -> anyhow::Result<()> {
     let (reason, by) = (EndReason::EndedByAdministrator, By::COMMAND_LINE);
+    service.platform.must_be_the_services().await?;
     let SessionsCommand::End { which } = command;
     let ended = match which {
         Which::Session(session) => {

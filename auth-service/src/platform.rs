@@ -66,6 +66,30 @@ impl OwnPlatform {
         Ok(())
     }
 
+    /// For a command that ends sessions, in a process of its own: with other settings than the service's it would end none, and
+    /// say so as if there were none.
+    ///
+    /// # Errors
+    /// Redis does not answer, or its mark is not this platform's.
+    pub async fn must_be_the_services(&self) -> anyhow::Result<()> {
+        let Some(mark) = &self.mark else { return Ok(()) };
+        let next = "set REDIS_URL, SESSION_STRATEGY and ISSUER here to what they are at the auth service that runs; nothing was changed";
+        let Some(found) = mark.read().await? else {
+            anyhow::bail!("REDIS_URL leads to a Redis, or to a database of it, that no auth service uses: {next}");
+        };
+        let pairs = [
+            ("ISSUER", &found.issuer, &self.issuer),
+            ("SESSION_STRATEGY", &found.session_strategy, &self.told.session_strategy),
+        ];
+        for (setting, there, here) in pairs {
+            anyhow::ensure!(
+                there == here,
+                "{setting} is {here} here, and {there} at the auth service that uses this Redis: {next}"
+            );
+        }
+        Ok(())
+    }
+
     /// Two platforms on one store end each other's sessions, and take each other's marks for their own.
     fn notice(&self, found: Option<&StoreMarked>) {
         let other = found.map(|found| found.issuer.as_str()).filter(|issuer| *issuer != self.issuer);

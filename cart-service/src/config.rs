@@ -59,7 +59,11 @@ impl Config {
             single_sign_on: single_sign_on.with_scope("cart").listening_at(server.address),
             server,
             database_url,
-            database_connections: settings.or("DATABASE_CONNECTIONS", "16", "the most connections to the database"),
+            database_connections: settings.at_least_one(
+                "DATABASE_CONNECTIONS",
+                "16",
+                "the most connections to the database",
+            ),
             cookie_secure: relying_party.cookie_secure,
             site: Site::read(settings, own, account, ("/login", "/logout")),
             relying_party,

@@ -37,11 +37,7 @@ impl GuestRules {
                 all_networks: settings.or("GUEST_CART_BYTES", "33554432", "the same of all networks together"),
                 window: settings.positive("GUEST_CART_WINDOW", "1h", "the window of these"),
             },
-            trusted_proxies: TrustedProxies(settings.or(
-                "TRUSTED_PROXIES",
-                "",
-                "networks whose X-Forwarded-For is believed, such as 10.0.0.0/8",
-            )),
+            trusted_proxies: TrustedProxies::read(settings),
         };
         if rules.limits.all_networks < rules.limits.each {
             settings.mistake("GUEST_CART_BYTES: expected at least GUEST_CART_BYTES_PER_NETWORK");

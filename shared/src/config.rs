@@ -65,6 +65,20 @@ impl Settings {
         duration
     }
 
+    /// A number that is at least 1: nought would be none at all, and not "without a limit".
+    pub fn at_least_one<T: Setting + From<u8> + PartialOrd>(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        meaning: &'static str,
+    ) -> T {
+        let number: T = self.or(name, default, meaning);
+        if number < T::from(1) {
+            self.mistake(format!("{name}: expected at least 1"));
+        }
+        number
+    }
+
     /// A setting that must be given. `example` is shown when it is not, and [`Setting::stand_in`] makes what stands in.
     pub fn required<T: Setting>(&mut self, name: &'static str, example: &str, meaning: &'static str) -> T {
         match self.read(name, meaning) {

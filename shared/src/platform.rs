@@ -60,6 +60,7 @@ mod mark {
         pub id: String,
         /// Of the platform that wrote it last.
         pub issuer: String,
+        pub session_strategy: String,
     }
 
     impl StoreMark {
@@ -100,7 +101,8 @@ mod mark {
 
     fn marked(mut fields: HashMap<String, String>) -> Option<StoreMarked> {
         let id = fields.remove("id")?;
-        Some(StoreMarked { id, issuer: fields.remove("issuer").unwrap_or_default() })
+        let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+        Some(StoreMarked { id, issuer: field("issuer"), session_strategy: field("session_strategy") })
     }
 }
 

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::cookies::{cookies, cookies_named, has_more_cookies};
 pub use self::network::{NETWORKS_OF_A_SITE, Network};
+use crate::config::Settings;
 use crate::problem::Problem;
 
 /// Refuses what a browser asks for as a part of a page, such as an image (Fetch Metadata, section 2.1), where only a person's own
@@ -203,6 +204,19 @@ impl<T: DeserializeOwned + 'static> FromRequest for Path<T> {
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
+    /// Reads `TRUSTED_PROXIES`. A network of all addresses is refused: anybody could name any address as their own.
+    pub fn read(settings: &mut Settings) -> Self {
+        let meaning = "networks whose X-Forwarded-For is believed, such as 10.0.0.0/8";
+        let networks: Vec<IpNet> = settings.or("TRUSTED_PROXIES", "", meaning);
+        if let Some(everybody) = networks.iter().find(|network| network.prefix_len() == 0) {
+            settings.mistake(format!(
+                "TRUSTED_PROXIES: expected the gateway's addresses alone, for whoever is among them names any address as theirs; \
+                 found {everybody}, which is everybody"
+            ));
+        }
+        Self(networks)
+    }
+
     /// The caller's address: the last hop that is no trusted proxy of ours. What lies before it could be made up. `None`
     /// where a trusted proxy names a hop that cannot be read: it must not be taken for the proxy itself.
     pub fn address_of(&self, request: &HttpRequest) -> Option<IpAddr> {

@@ -63,13 +63,14 @@ pub struct TelemetryConfig {
 
 impl TelemetryConfig {
     pub fn read(settings: &mut Settings) -> Self {
+        let filter: String =
+            settings.or("LOG_FILTER", DEFAULT_FILTER, "what is logged: info, or such as warn,auth_service=debug");
+        if let Err(mistake) = check_filter(&filter) {
+            settings.mistake(format!("LOG_FILTER: {mistake}"));
+        }
         Self {
             log_format: settings.or("LOG_FORMAT", "pretty", "pretty or json; logs go to the standard error"),
-            log_filter: settings.or(
-                "LOG_FILTER",
-                DEFAULT_FILTER,
-                "what is logged: info, or such as warn,auth_service=debug",
-            ),
+            log_filter: filter,
             otlp_endpoint: settings
                 .optional(
                     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -78,6 +79,17 @@ impl TelemetryConfig {
                 .map(|PrivateUrl(url)| url),
             sampling: Sampling::read(settings),
         }
+    }
+}
+
+/// A word alone that is no level would be taken for the name of a part of the program, and nothing else would be logged.
+fn check_filter(text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let alone = |part: &&str| !part.is_empty() && !part.contains(['=', '[', ':']);
+    match text.split(',').map(str::trim).filter(alone).find(|part| !is_level(part)) {
+        Some(odd) => Err(format!("expected off, error, warn, info, debug or trace, or PART=LEVEL, found {odd:?}")),
+        None => EnvFilter::try_new(text).map(drop).map_err(|error| error.to_string()),
     }
 }
 
@@ -157,5 +169,21 @@ fn keep_up(handle: PrometheusHandle) {
     };
     if let Err(error) = std::thread::Builder::new().name("metrics".to_owned()).spawn(upkeep) {
         tracing::warn!(%error, "metrics are kept up only when they are asked for");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_would_log_nothing_is_refused() {
+        for good in ["info", "WARN", "warn,auth_service=debug", "auth_service=debug", "off", "info,shared::redis=trace"]
+        {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for odd in ["warning", "quiet", "true", "info,verbose", "foo=bar=baz"] {
+            assert!(check_filter(odd).is_err(), "{odd}");
+        }
     }
 }

@@ -161,6 +161,10 @@ fn settings_that_do_not_fit_each_other_are_refused() {
         ("MASTER_KEY", "c2hvcnQ="),
         ("SESSION_LIMIT_POLICY", "maybe"),
         ("ADMIN_EMAIL", "root"),
+        ("LOGIN_ATTEMPTS_WINDOW", "0s"),
+        ("LOGIN_ATTEMPTS_PER_ACCOUNT", "0"),
+        ("DATABASE_CONNECTIONS", "0"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,::/0"),
     ] {
         settings.push((name.to_owned(), value.to_owned()));
     }
@@ -177,6 +181,10 @@ fn settings_that_do_not_fit_each_other_are_refused() {
         "ISSUER",
         "ADMIN_PASSWORD",
         "SIGNING_ALG",
+        "LOGIN_ATTEMPTS_WINDOW: expected a duration longer than nothing",
+        "LOGIN_ATTEMPTS_PER_ACCOUNT: expected at least 1",
+        "DATABASE_CONNECTIONS: expected at least 1",
+        "TRUSTED_PROXIES: expected the gateway's addresses alone",
         "CLIENT_REGISTRATION:",
         "CLIENT_REGISTRATION_SCOPE",
         "MASTER_KEY",
@@ -285,6 +293,14 @@ async fn the_commands_work_beside_the_running_service() {
     app.is_refused(&given.access).await;
     let given = app.sign_in("given@example.com", PASSWORD).await;
     assert_eq!(app.get("/admin/users", &given.access).await.status, 200);
+
+    let mut elsewhere = app.place.again();
+    elsewhere.redis_url = shared::testing::redis().await;
+    for command in [&["sessions", "end", "given@example.com"][..], &["user", "set-roles", "given@example.com"]] {
+        let (done, text) = program(Some(&elsewhere), command, "");
+        assert!(!done && text.contains("a database of it, that no auth service uses: set REDIS_URL"), "{text}");
+    }
+    assert_eq!(app.get("/admin/users", &given.access).await.status, 200, "nothing was changed");
 
     let text = run(&["sessions", "end", &given.session], "");
     assert!(text.contains("1 session(s) ended"), "{text}");

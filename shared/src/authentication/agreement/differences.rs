@@ -130,7 +130,11 @@ mod tests {
     }
 
     fn marked(id: &str) -> Store {
-        Store::There(Some(StoreMarked { id: id.to_owned(), issuer: "https://staging.example".to_owned() }))
+        Store::There(Some(StoreMarked {
+            id: id.to_owned(),
+            issuer: "https://staging.example".to_owned(),
+            session_strategy: "hybrid".to_owned(),
+        }))
     }
 
     /// The one difference.
