@@ -41,9 +41,9 @@ const PARTS: [&str; 4] = ["express", "express-session", "jwks-rsa", "passport"];
 fn each_client_stands_in_the_document_with_its_version() {
     let page = fs::read_to_string(repository().join("docs/clients.md")).expect("the document");
     let rows = rows(&page);
-    let of_node = of_node("e2e/clients").into_iter().filter(|(name, _)| !PARTS.contains(&name.as_str()));
+    let of_clients = of_node("e2e/clients").into_iter().filter(|(name, _)| !PARTS.contains(&name.as_str()));
     let of_browser = of_node("e2e/browser").into_iter().filter(|(name, _)| name.starts_with("oidc"));
-    for (name, version) in of_node.chain(of_browser).chain(of_python()) {
+    for (name, version) in of_clients.chain(of_browser).chain(of_python()) {
         // Some are named with what they are used in: `Authlib (Flask)`.
         let is_named = |row: &Vec<String>| row[0].split(" (").next() == Some(name.as_str()) && row[1] == version;
         assert!(rows.iter().any(is_named), "no row of {name} {version}");
