@@ -254,8 +254,12 @@ async fn a_service_that_its_client_at_the_auth_service_does_not_fit_says_so_to_w
 #[test]
 fn the_gateway_names_the_setting_that_it_lacks() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/gateway/run");
-    let mut command = Command::new("bash");
-    command.arg(script).env_remove("AUTH_UPSTREAM");
-    let said = ended(&mut command);
-    assert_eq!(said, "AUTH_UPSTREAM: expected replicas as HOST:PORT with spaces between\n");
+    let expected = "AUTH_UPSTREAM: expected replicas as HOST:PORT with spaces between, found";
+    for (given, found) in
+        [("", "nothing"), ("http://auth:8081", "http://auth:8081"), ("a:1,b:2", "a:1,b:2"), ("auth", "auth")]
+    {
+        let mut command = Command::new("bash");
+        command.arg(&script).env("AUTH_UPSTREAM", given);
+        assert_eq!(ended(&mut command), format!("{expected} {found}\n"));
+    }
 }
