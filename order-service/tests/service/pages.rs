@@ -59,7 +59,7 @@ async fn a_sign_in_that_fails_says_why_and_leads_to_another_one_for_the_same_pag
         for (error, status, title) in [
             ("access_denied", 400, cancelled),
             ("login_required", 400, failed),
-            ("invalid_scope", 400, failed),
+            ("consent_required", 400, failed),
             ("temporarily_unavailable", 503, again),
         ] {
             let browser = Browser::new(&world, language);

@@ -164,7 +164,9 @@ mod tests {
         };
         assert!(opens_at_both(&[&[1], &[1, 2], &[2, 1]]), "behind first, then in front");
         assert!(!opens_at_both(&[&[1], &[2, 1]]), "in front at once signs people out where it is not known yet");
-        assert!(!opens_at_both(&[&[2, 1], &[2]]), "so does taking the old one out before its cookies are over");
+        assert!(opens_at_both(&[&[2, 1], &[2]]), "then nobody seals with the old one any more");
+        let of_before = keys(&[1, 2]).seal("c", b"secret");
+        assert!(keys(&[2]).open("c", &of_before).is_none(), "so the old one stays as long as its cookies live");
     }
 
     #[test]
