@@ -273,7 +273,7 @@ async fn end_here(
     let count = ended.len();
     known.extend(ended);
     settle(service, &known, Word::of_all(user, reason, by)).await;
-    // The entry above stands for them: how many of them had expired nobody knows.
+    // The entry above stands for them: how many of them had expired is unknown.
     settle(service, &lost, Word::none(reason)).await;
     Ok(count)
 }

@@ -46,7 +46,7 @@ impl OwnPlatform {
     }
 
     /// Looks at the store's mark, and writes it at the first look, and where the store has lost it since: under the name that it
-    /// had. Safe on several replicas: whoever comes first names the store, and the others take that name over.
+    /// had. Safe on several replicas: the first names the store, and the others take that name over.
     ///
     /// # Errors
     /// Redis does not answer; the next call tries again.

@@ -98,7 +98,7 @@ impl Problem {
         });
         let detail =
             format!("this service is set up wrongly, which only its operator can mend: tell them the code {code}");
-        // For programs: so soon nobody mends it.
+        // For programs: the operator does not mend it sooner.
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(Duration::from_secs(60))
     }
 

@@ -193,7 +193,7 @@ impl Metadata {
         if let (Registrar::Itself { .. }, Some(name)) = (by, &self.client_name)
             && imitates_a_name(name.as_str())
         {
-            // Nobody has looked at it, and people read it where they allow something.
+            // No administrator has looked at it, and people read it where they allow something.
             let detail = "expected letters of one script in each word, which look like no others";
             return Err(InvalidMetadata::at("client_name", detail));
         }

@@ -1,4 +1,4 @@
-//! Sessions that the store has lost: it was emptied, or a failover took the last moments. Nobody can be signed in by them any more,
+//! Sessions that the store has lost: it was emptied, or a failover took the last moments. They sign in no browser any more,
 //! but the access tokens that they gave live on for some minutes, and are checked where no store is asked. The audit knows
 //! which sessions began, so an end of all of an account ends these too.
 
@@ -11,7 +11,7 @@ use crate::storage::audit;
 /// How many are ended with an account at most: ten times what it may have at once.
 const MOST: i64 = 500;
 
-/// The sessions of a user that began, and whose end nobody has noted. Ask before the store is asked for those that live: what
+/// The sessions of a user that began, and whose end has no entry. Ask before the store is asked for those that live: what
 /// is here and not there is lost, or has expired.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub struct Held<'a> {
 /// ago. Beyond [`MOST_OF_SESSION`], which takes many clients that a person has let in, it is one of the client that has the
 /// most: a client loses its last only where each has one.
 pub fn to_make(mut held: Vec<Held<'_>>, newest: GrantId) -> Vec<GrantId> {
-    held.sort_unstable_by_key(|grant| (grant.id == newest, grant.used_at, grant.id));
+    held.sort_unstable_by_key(|grant| (grant.used_at, grant.id));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for grant in &held {
         *counts.entry(grant.client).or_default() += 1;

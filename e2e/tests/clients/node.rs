@@ -19,6 +19,15 @@ const FOLDER_VARIABLE: &str = "TEST_NODE_CLIENTS";
 /// A device asks every few seconds; the rest is a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The folder of what `cargo xtask test` installs; none, aloud, where it did not.
+pub(crate) fn installed(variable: &str, missing: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).filter(|folder| !folder.is_empty());
+    if folder.is_none() {
+        leave_out(missing);
+    }
+    folder.map(PathBuf::from)
+}
+
 /// Node's programs, where they can be run.
 pub(crate) struct Programs {
     folder: PathBuf,
@@ -27,13 +36,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// None, aloud, where they were not installed.
     pub(crate) fn for_test() -> Option<Self> {
-        match std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()) {
-            Some(folder) => Some(Self { folder: folder.into() }),
-            None => {
-                leave_out("node's packages are not installed");
-                None
-            }
-        }
+        Some(Self { folder: installed(FOLDER_VARIABLE, "node's packages are not installed")? })
     }
 
     /// How node runs a program.

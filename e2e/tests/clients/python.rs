@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use e2e::servers::leave_out;
 use tokio::process::Command;
+
+use crate::node::installed;
 
 /// The folder with the programs and their environment: `cargo xtask test` makes it.
 const FOLDER_VARIABLE: &str = "TEST_PYTHON_CLIENTS";
@@ -16,13 +17,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// None, aloud, where they were not installed.
     pub(crate) fn for_test() -> Option<Self> {
-        match std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()) {
-            Some(folder) => Some(Self { folder: folder.into() }),
-            None => {
-                leave_out("Python's packages are not installed");
-                None
-            }
-        }
+        Some(Self { folder: installed(FOLDER_VARIABLE, "Python's packages are not installed")? })
     }
 
     /// How Python runs a program.

@@ -1,4 +1,4 @@
-//! What a person is told whose sign-in is over: why, and how to begin it again where they came from. Nobody is led there unasked:
+//! What a person is told whose sign-in is over: why, and how to begin it again where they came from. No person is led there unasked:
 //! it is a link, which names where it leads.
 
 use actix_web::HttpRequest;

@@ -101,7 +101,7 @@ pub(in crate::endpoints) async fn submit(
     let attempt = Attempt { email, password: password.into(), device, address: origin.address, browser };
     let problem = match accounts::register(&service, account, chosen, name, origin.address).await {
         Ok(_) => return enter(&service, &page, &way, &attempt, current).await,
-        // A form that was sent twice has made the account the first time: whoever knows its password has made it.
+        // A form that was sent twice has made the account the first time: the one who knows its password has made it.
         Err(problem) if problem.code() == "email_taken" => {
             match enter(&service, &page, &way, &attempt, current).await {
                 Ok(answer) => return Ok(answer),

@@ -148,7 +148,7 @@ impl SignInPage<'_> {
         if read.is_none() {
             self.password.error = Some(self.t.password_too_long().to_owned());
         }
-        // Another account could not go on, and would end the session of whoever is signed in.
+        // Another account could not go on, and would end the session of the account that is signed in.
         if let (Some(expected), Some(client), Some(email)) = (self.way.expected(), self.way.client_name(), &email)
             && expected != email.as_str()
         {

@@ -65,7 +65,7 @@ fn offer_another(request: &HttpRequest, problem: &Problem, place: &ReturnTo) {
 fn offer_another(_request: &HttpRequest, _problem: &Problem, _place: &ReturnTo) {}
 
 impl RelyingParty {
-    /// An answer to no sign-in that waits in this browser: a reload, or the back button, of somebody who is signed in; or one that
+    /// An answer to no sign-in that waits in this browser: a reload, or the back button, of a person who is signed in; or one that
     /// took too long, or was begun elsewhere.
     async fn take_stray(&self, request: &HttpRequest, place: &ReturnTo) -> Result<HttpResponse, Problem> {
         match self.visitor(request).await? {
